@@ -1,0 +1,67 @@
+# make repro   run the whole study and say where the report is
+# make test    lint, then the tests
+# make lint    ruff, the layers of the library, notebooks without outputs
+# make bench   timings
+# make lab     JupyterLab
+# make env     only the environment (each target above makes it when it is missing)
+# make lock    solve requirements.lock again (needs uv)
+# make clean   remove what tools left behind; data, models and results stay
+
+VENV ?= .venv
+UV ?= $(shell command -v uv)
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+BIN := $(abspath $(VENV))/bin
+# Stages and notebooks start `python`, `dvc` and `jupyter` by name.
+RUN := PATH="$(BIN):$$PATH"
+INSTALLED := $(VENV)/.installed
+
+.PHONY: repro test lint bench lab env lock clean
+
+repro: $(INSTALLED)
+	$(RUN) python -m s2f.config check params.yaml
+	@# An unpacked archive is no Git checkout; DVC has to be told.
+	@git rev-parse --git-dir >/dev/null 2>&1 || $(RUN) dvc config --local core.no_scm true
+	$(RUN) dvc repro
+	@echo "The report: $(CURDIR)/build/run/90_report.html"
+
+test: lint
+	$(RUN) python -m pytest
+
+lint: $(INSTALLED)
+	$(RUN) ruff check
+	$(RUN) lint-imports
+	$(RUN) nbstripout --verify notebooks/*.ipynb
+
+bench: $(INSTALLED)
+	$(RUN) python -m pytest tests/bench.py
+
+lab: $(INSTALLED)
+	$(RUN) jupyter lab
+
+env: $(INSTALLED)
+
+# The stamp comes last, so an interrupted installation is taken up again.
+$(INSTALLED): requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "s2f needs Python 3.11 or newer: install one, or name it with make PYTHON=/path/to/python." >&2; exit 1; }
+ifneq ($(UV),)
+	test -x "$(BIN)/python" || "$(UV)" venv --python "$(PYTHON)" $(VENV)
+	"$(UV)" pip install --python "$(BIN)/python" -r requirements.lock
+	"$(UV)" pip install --python "$(BIN)/python" --no-deps -e '.[test]'
+else
+	"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv $(VENV)
+	"$(BIN)/python" -m pip install -r requirements.lock
+	"$(BIN)/python" -m pip install --no-deps -e '.[test]'
+endif
+	touch $@
+
+lock:
+	echo '# Exact versions for Python 3.11 and newer, solved from the ranges in pyproject.toml by: make lock' > $@.tmp
+	uv pip compile --quiet --universal --python-version 3.11 --extra test --no-header --no-annotate pyproject.toml >> $@.tmp
+	mv $@.tmp requirements.lock
+
+clean:
+	rm -rf build scratch .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	find s2f tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

@@ -1,0 +1,225 @@
+"""Settings: one frozen model for each section of `params.yaml`, checked before anything runs.
+
+A stage reads one section, its notebook holds the same names in its `parameters` cell, and nothing has a default here:
+`params.yaml` says every value once, and an unknown, missing or impossible one is refused by name.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from s2f.paths import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0.5, le=60)]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`: types are strict, unknown names are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def of(cls, namespace: dict[str, Any]) -> "Section":
+        """The section whose values stand under its names in a notebook's `globals()`."""
+        return parse(cls, {name: namespace[name] for name in cls.model_fields if name in namespace}, "the notebook")
+
+
+class World(Section):
+    """The synthetic world: see `s2f.world.people` for what the numbers mean."""
+
+    seed: int
+    strength: Annotated[float, Field(ge=0, le=10)]
+    group_shares: dict[str, Share]
+    confound: Share
+    confound_test: Share
+    train_speakers: Count
+    val_speakers: Count
+    test_speakers: Count
+    train_clips: Count
+    test_clips: Count
+    train_seconds: Seconds
+    test_seconds: Seconds
+    photos: Count
+    size: Annotated[int, Field(ge=32, le=224)]
+    session_spread: Annotated[float, Field(ge=0, le=2)]
+    photo_spread: Annotated[float, Field(ge=0, le=2)]
+    workers: Count
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> "World":
+        if abs(sum(self.group_shares.values()) - 1) > 1e-6:
+            raise ValueError(f"group_shares must sum to 1, not {sum(self.group_shares.values()):g}")
+        return self
+
+
+class FaceModel(Section):
+    """Training of the face encoder and of the face decoder."""
+
+    seed: int
+    encoder_steps: Count
+    encoder_batch: Count
+    encoder_rate: Positive
+    decoder_steps: Count
+    decoder_batch: Count
+    decoder_rate: Positive
+    checkpoint_minutes: Positive
+    threads: Count
+
+
+class Train(Section):
+    """Training of the voice encoder (paper, section 4)."""
+
+    seed: int
+    model: Literal["small", "paper"]
+    batch_norm: bool
+    loss: Literal["paper", "l1", "cosine"]
+    seconds: Seconds
+    steps: Count
+    batch: Count
+    rate: Positive
+    decay: Annotated[float, Field(gt=0, le=1)]
+    decay_every: Count
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    epsilon: Positive
+    rebalance_step: Size
+    validate_every: Count
+    checkpoint_minutes: Positive
+    precision: Literal["float32", "bfloat16"]
+    threads: Count
+
+
+class Predict(Section):
+    """Features of the test recordings at several durations, and the faces drawn from them."""
+
+    durations: Annotated[list[Seconds], Field(min_length=1)]
+    headline_seconds: Seconds
+    batch: Count
+    threads: Count
+
+
+class Evaluate(Section):
+    """Similarity, attributes, craniofacial measures, duration, negative controls."""
+
+    seed: int
+    replicates: Count
+    population: Count
+
+
+class Audit(Section):
+    """Group tables with intervals."""
+
+    seed: int
+    replicates: Count
+    permutations: Count
+    minimum_speakers: Count
+
+
+class Retrieval(Section):
+    """Recall, matching and verification among test speakers."""
+
+    seed: int
+    replicates: Count
+    gallery: Annotated[int, Field(ge=10)]
+    repeats: Count
+    score_dims: Count
+
+
+class NullWorld(World):
+    """The same pipeline in a world without links: the data of `World`, and a short training."""
+
+    steps: Count
+    replicates: Count
+
+
+class Report(Section):
+    """The page that sets the paper beside ours."""
+
+    title: Annotated[str, Field(min_length=1)]
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": World,
+    "face_model": FaceModel,
+    "train": Train,
+    "predict": Predict,
+    "evaluate": Evaluate,
+    "audit": Audit,
+    "retrieval": Retrieval,
+    "null_world": NullWorld,
+    "report": Report,
+}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The sections of a params file as plain Python values (YAML 1.2, the dialect that DVC reads)."""
+    try:
+        content = YAML(typ="safe", pure=True).load(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run from the folder of a study (it holds params.yaml and dvc.yaml).") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path} is not valid YAML{where}; mend that line.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold sections ({', '.join(SECTIONS)}), each with its keys.")
+    return content
+
+
+def parse(model: type[Section], values: Any, where: str) -> Section:
+    """`values` as a section, or a UserError that names every key that is unknown, missing or impossible."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_sentence(problem) for problem in error.errors())
+        raise UserError(f"{where}: {problems}.") from None
+
+
+def load(name: str, path: Path) -> Section:
+    """Section `name` of the params file at `path`."""
+    sections = read(path)
+    if name not in sections:
+        raise UserError(f"{path} has no section '{name}'; it has {', '.join(sections)}.")
+    return parse(SECTIONS[name], sections[name], f"{path}, section '{name}'")
+
+
+def check(path: Path) -> None:
+    """Refuse a params file with an unknown or missing section, or with a bad value in any of them."""
+    sections = read(path)
+    if unknown := [name for name in sections if name not in SECTIONS]:
+        raise UserError(f"{path}: unknown section '{unknown[0]}'; known are {', '.join(SECTIONS)}.")
+    problems = []
+    for name in SECTIONS:
+        try:
+            load(name, path)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(" ".join(problems))
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the section"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{key}'"
+    if problem["type"] == "missing":
+        return f"missing key '{key}'"
+    if problem["type"] == "value_error":
+        return f"{problem['ctx']['error']}"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"'{key}' is {problem['input']!r}, but {message}"
+
+
+if __name__ == "__main__":
+    try:
+        check(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
+    except UserError as error:
+        print(f"s2f: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,98 @@
+"""Where the files of a study are, how they are written, and the error for bad input."""
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """Bad input: the message is one sentence that names the file, row or value and says what to do."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study: a folder with its own `params.yaml` and `dvc.yaml`; everything it makes stays in it."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def features(self) -> Path:
+        return self.root / "features"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def build(self) -> Path:
+        return self.root / "build"
+
+    @property
+    def scratch(self) -> Path:
+        """Checkpoints and caches: safe to delete, and no output of any stage."""
+        return self.root / "scratch"
+
+
+def study(start: Path | None = None) -> Study:
+    """The study that `start` (default: the working folder) lies in: the nearest folder with both of its files."""
+    start = Path.cwd() if start is None else Path(start).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return Study(folder)
+    raise UserError(f"No study at or above {start}: go to a folder that holds params.yaml and dvc.yaml.")
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with its suffix; rename it to `path` if the block succeeds.
+
+    A reader sees the old file or the new one, never a half-written one. The folder is made if it is missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The random part keeps two processes that write the same file apart.
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(obj, path: str | Path) -> None:
+    """Write `obj` as JSON that diffs well: sorted keys, 6 significant digits, NaN as null.
+
+    NumPy scalars and arrays become numbers and lists. Infinity has no JSON form and is a ValueError.
+    """
+    text = json.dumps(_plain(obj), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value):
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.6g}")
+    return value

@@ -1,0 +1,74 @@
+"""The best that anybody could do: exact likelihoods in the known model of `world.people`.
+
+An observer who knew the model, heard every trait of a voice without error and saw every parameter of a face without
+error would rank faces by p(voice | face): no system can do better (Neyman-Pearson; a recording and a photograph only
+lose information). From that one function follow the ceilings of retrieval and matching (rank by it) and, by weighting
+a large sample of people with it (Monte-Carlo over the exact posterior), those of correlations and attributes.
+"""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.stats import norm
+
+from s2f.world import people
+
+
+def log_likelihood(
+    voices: pd.DataFrame, faces: pd.DataFrame, *, strength: float, confound: float
+) -> Float[np.ndarray, "voices faces"]:
+    """log p(traits of a voice | everything about a face), for each voice with each face (rows of `people.sample`).
+
+    Four independent parts given the face: F0 and tract length (Gaussian about what sex, age and the hidden causes, as
+    far as the face shows them, predict), vocal age about the age, and the language about the group.
+    """
+    spoken = people.language_given_group(confound).loc[faces["group"], voices["language"]].to_numpy().T
+    total = np.log(np.maximum(spoken, 1e-300))
+    total += norm.logpdf(
+        voices["vocal_age"].to_numpy()[:, None], faces["age"].to_numpy()[None], people.VOCAL_AGE_SD
+    )
+    sex, age = faces["sex"].to_numpy(), faces["age"].to_numpy()
+    for trait, cause in (("f0", "robustness"), ("vtl", "size")):
+        loading = people.scaled(people.VOICE_LOADING[trait], strength)
+        mean, variance = cause_given_face(faces, cause, strength)
+        expected, spread = loading * mean, np.sqrt(loading**2 * variance + 1 - loading**2)
+        if trait == "f0":
+            centre, unit = np.log2(people.mean_f0(sex, age)), people.F0_SD_SEMITONES / 12
+            heard = np.log2(voices["f0_hz"].to_numpy())
+        else:
+            centre, unit = people.vtl_moments(sex)
+            heard = voices["vtl_cm"].to_numpy()
+        unit = np.broadcast_to(unit, sex.shape)
+        score = (heard[:, None] - centre[None]) / unit[None]
+        total += norm.logpdf(score, expected[None], spread) - np.log(unit)[None]
+    return total
+
+
+def cause_given_face(faces: pd.DataFrame, cause: str, strength: float) -> tuple[Float[np.ndarray, " faces"], float]:
+    """Mean and variance of a hidden cause once all parameters of a face are known (a one-factor model)."""
+    precision, weighted = 1.0, np.zeros(len(faces))
+    for name, published in people.FACE_LOADING[cause].items():
+        loading = people.scaled(published, strength)
+        precision += loading**2 / (1 - loading**2)
+        weighted += loading / (1 - loading**2) * faces[f"true_z_{name}"].to_numpy()
+    return weighted / precision, 1 / precision
+
+
+def posterior(
+    voices: pd.DataFrame, population: pd.DataFrame, *, strength: float, confound: float
+) -> Float[np.ndarray, "voices population"]:
+    """P(face | voice) over a large sample of the same world, rows sum to 1: the Monte-Carlo posterior."""
+    logs = log_likelihood(voices, population, strength=strength, confound=confound)
+    weights = np.exp(logs - logs.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def expected(weights: Float[np.ndarray, "voices population"], values: Float[np.ndarray, "population *k"]):
+    """The posterior mean of any face measure for each voice: the point estimate with the highest correlation."""
+    return weights @ values
+
+
+def most_likely(weights: Float[np.ndarray, "voices population"], labels: np.ndarray) -> np.ndarray:
+    """The most probable label (sex, age band, group) of each voice: the attribute with the highest accuracy."""
+    names = np.unique(labels)
+    return names[(weights @ (labels[:, None] == names[None])).argmax(1)]

@@ -1,0 +1,69 @@
+"""The ceiling is the exact likelihood of the known model."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from s2f.world import ceiling, people
+
+WORLD = {"strength": 2.5, "confound": 0.7}
+SHARES = {"G1": 0.5, "G2": 0.22, "G3": 0.16, "G4": 0.12}
+
+
+def draw(n, seed=0, **world):
+    return people.sample(n, split="test", seed=seed, shares=SHARES, **(WORLD | world))
+
+
+def test_cause_given_face_is_bayes_rule_for_one_factor():
+    """Against numerical integration of prior times likelihood for one face."""
+    face = draw(1)
+    loadings = {n: people.scaled(value, 2.5) for n, value in people.FACE_LOADING["size"].items()}
+
+    def joint(cause):
+        likelihoods = (
+            norm.pdf(face[f"true_z_{name}"][0], weight * cause, np.sqrt(1 - weight**2)) for name, weight in loadings.items()
+        )
+        return norm.pdf(cause) * np.prod(list(likelihoods))
+
+    total = quad(joint, -8, 8)[0]
+    mean = quad(lambda cause: cause * joint(cause), -8, 8)[0] / total
+    second = quad(lambda cause: cause**2 * joint(cause), -8, 8)[0] / total
+    got_mean, got_variance = ceiling.cause_given_face(face, "size", 2.5)
+    assert got_mean[0] == pytest.approx(mean, abs=1e-6)
+    assert got_variance == pytest.approx(second - mean**2, abs=1e-6)
+
+
+def test_the_posterior_is_calibrated():
+    """Among voices for which it says P(woman) = p, a share p are women: four standard errors a bin."""
+    voices, population = draw(3000, seed=1), draw(4000, seed=2)
+    p = ceiling.posterior(voices, population, **WORLD) @ (population["sex"] == "F").to_numpy()
+    female = (voices["sex"] == "F").to_numpy()
+    for low, high in ((0, 0.2), (0.2, 0.8), (0.8, 1.01)):
+        inside = (p >= low) & (p < high)
+        assert abs(female[inside].mean() - p[inside].mean()) < 4 * np.sqrt(0.25 / inside.sum()) + 0.02
+
+
+def test_the_point_estimate_has_the_correlation_that_the_links_allow():
+    voices, population = draw(2000, seed=3), draw(6000, seed=4)
+    weights = ceiling.posterior(voices, population, **WORLD)
+    estimate = ceiling.expected(weights, population["true_z_face_h"].to_numpy())
+    r = np.corrcoef(estimate, voices["true_z_face_h"])[0, 1]
+    planned = people.scaled(people.VOICE_LOADING["vtl"], 2.5) * people.scaled(people.FACE_LOADING["size"]["face_h"], 2.5)
+    assert r == pytest.approx(planned, abs=0.06)  # 4/sqrt(2000) = .09 of sampling, .02 of Monte-Carlo: generous, not tight
+
+
+def test_the_true_face_wins_more_often_than_chance_and_never_always():
+    speakers = draw(300, seed=5)
+    scores = ceiling.log_likelihood(speakers, speakers, **WORLD)
+    rank = 1 + (scores > np.diag(scores)[:, None]).sum(1)
+    assert 3 < np.median(rank) < 40
+
+
+def test_without_links_only_sex_age_remain():
+    null = {"strength": 0.0, "confound": 0.0}
+    voices, population = draw(500, seed=6, **null), draw(3000, seed=7, **null)
+    weights = ceiling.posterior(voices, population, **null)
+    estimate = ceiling.expected(weights, population["face_ita"].to_numpy())
+    assert abs(np.corrcoef(estimate, voices["face_ita"])[0, 1]) < 4 / np.sqrt(500)
+    assert (ceiling.most_likely(weights, population["sex"].to_numpy()) == voices["sex"]).mean() > 0.9
