@@ -1,7 +1,7 @@
 # make repro   run the whole study and say where the report is
 # make test    lint, then the tests
 # make lint    ruff, the layers of the library, notebooks without outputs
-# make bench   timings
+# make bench   timings of the fast paths beside the plain ones
 # make lab     JupyterLab
 # make env     only the environment (each target above makes it when it is missing)
 # make lock    solve requirements.lock again (needs uv)
@@ -35,7 +35,7 @@ lint: $(INSTALLED)
 	$(RUN) nbstripout --verify notebooks/*.ipynb
 
 bench: $(INSTALLED)
-	$(RUN) python -m pytest tests/bench.py
+	$(RUN) python -m pytest benchmarks/bench_*.py
 
 lab: $(INSTALLED)
 	$(RUN) jupyter lab

@@ -1,4 +1,4 @@
-"""Sound as the voice encoder sees it: mono, 16 kHz, and the power-law compressed spectrogram of the paper (section 3)."""
+"""Sound as the voice encoder sees it, mono 16 kHz, as the compressed spectrogram of the paper, section 3."""
 
 import math
 from pathlib import Path
@@ -23,14 +23,15 @@ FULL_SCALE = 32_768  # one 16-bit step is 1 / FULL_SCALE, as in libsndfile
 SHORTEST = 0.2  # seconds
 SILENCE = 1e-4  # peak; three 16-bit steps
 LOUDEST = 4.0  # lossy codecs overshoot 1.0 a little; above this the samples are on another scale
-LARGEST_FILTER = 20_000_000  # entries of the resampling filter: any usual rate needs under a twentieth
+LARGEST_FILTER = 20_000_000  # entries of the resampling filter: any usual rate needs under a fiftieth
 
 
-def read(path: str | Path, seconds: float | None = None) -> Float32[np.ndarray, "samples"]:
+def read(path: str | Path, seconds: int | float | None = None) -> Float32[np.ndarray, "samples"]:
     """A sound file as mono 16 kHz float32 in [-1, 1]; with `seconds`, no more than its start is decoded.
 
-    Any format of libsndfile, any rate, any number of channels (their mean). UserError if the file is missing, is not audio, holds
-    NaN or infinity, is silent, is shorter than 0.2 s, or cannot be brought to 16 kHz.
+    Any format of libsndfile, any usual rate, any number of channels (their mean). UserError if the file is
+    missing, is not audio, holds NaN or infinity, is silent, is far out of [-1, 1], is shorter than 0.2 s, or
+    has a rate that shares too little with 16 kHz.
     """
     path = Path(path)
     if path.is_dir():
@@ -40,20 +41,20 @@ def read(path: str | Path, seconds: float | None = None) -> Float32[np.ndarray, 
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
-            # A tenth of a second more than asked for, so that the resampling filter sees past the cut.
+            # A tenth of a second more, so that the resampling filter sees past the cut.
             frames = -1 if seconds is None else math.ceil((seconds + 0.1) * rate)
             channels = file.read(frames, dtype="float32", always_2d=True)
-    # libsndfile takes a name in .raw for headerless samples, and soundfile then asks for arguments by a TypeError.
+    # A name in .raw means headerless samples, whose rate soundfile then asks for by a TypeError.
     except (soundfile.SoundFileError, TypeError):
-        raise UserError(f"{path} is not audio that libsndfile can read: convert it to WAV or FLAC first.") from None
+        raise UserError(f"{path} is not audio that libsndfile can read: convert it to WAV first.") from None
     if not np.isfinite(channels).all():
         raise UserError(f"{path} holds NaN or infinite samples: export it again.")
+    if len(channels) < SHORTEST * rate:
+        raise UserError(f"{path} lasts {len(channels) / rate:.3f} s: give at least {SHORTEST} s of speech.")
 
     wave = _resample(channels.mean(axis=1), rate, path)
     if seconds is not None:
         wave = wave[: round(seconds * SAMPLE_RATE)]
-    if len(wave) < SHORTEST * SAMPLE_RATE:
-        raise UserError(f"{path} lasts {len(wave) / SAMPLE_RATE:.3f} s: at least {SHORTEST} s of speech is needed.")
     peak = np.abs(wave).max()
     if peak < SILENCE:
         raise UserError(f"{path} is silent (peak {peak:.1e}): give a recording that holds speech.")
@@ -62,7 +63,7 @@ def read(path: str | Path, seconds: float | None = None) -> Float32[np.ndarray, 
     return np.clip(wave, -1, 1)
 
 
-def _resample(wave: Float32[np.ndarray, "samples"], rate: int, path: Path) -> Float32[np.ndarray, "resampled"]:
+def _resample(wave: Float32[np.ndarray, "samples"], rate: int, path: Path) -> Float32[np.ndarray, "at_16k"]:
     if rate == SAMPLE_RATE:
         return wave
     shared = math.gcd(rate, SAMPLE_RATE)
@@ -71,8 +72,15 @@ def _resample(wave: Float32[np.ndarray, "samples"], rate: int, path: Path) -> Fl
     from torchaudio.functional import resample  # slow to import, and most files are at 16 kHz already
 
     # A long Kaiser-windowed sinc: flat to 7 kHz, where torchaudio's default has lost 2 dB of the consonants.
-    filtered = resample(torch.from_numpy(wave), rate, SAMPLE_RATE, lowpass_filter_width=64, rolloff=0.9475937167399596,
-                        resampling_method="sinc_interp_kaiser", beta=14.769656459379492)  # fmt: skip
+    filtered = resample(
+        torch.from_numpy(wave),
+        rate,
+        SAMPLE_RATE,
+        lowpass_filter_width=64,
+        rolloff=0.9476,
+        resampling_method="sinc_interp_kaiser",
+        beta=14.77,
+    )
     return filtered.numpy()
 
 
@@ -105,24 +113,27 @@ def spectrogram(
         raise UserError(f"A wave of {samples} samples is shorter than the {WINDOW} samples of one window.")
     with torch.no_grad():
         waves = wave.reshape(-1, samples)
-        # As in TensorFlow: a periodic Hann window on 400 samples, then zeros up to the FFT length. Zeros *after* the window, since
-        # torch's own win_length=400 would put it in the middle and turn the phases.
+        # As in TensorFlow: a periodic Hann window on 400 samples, then zeros up to the FFT length. torch's
+        # own win_length=400 would put the window in the middle of the 512 and turn the phases.
         window = pad(torch.hann_window(WINDOW, periodic=True, device=wave.device), (0, N_FFT - WINDOW))
         if wave.is_cuda:
             planes = _compressed_stft(waves, window).contiguous()
         else:
-            # One clip at a time keeps the temporaries in cache: 3 times faster than the whole batch at once.
+            # One clip at a time keeps the temporaries in cache: 3 times faster than one call for all.
             planes = torch.empty(len(waves), 2, n_frames(samples), N_BINS)
             for clip, plane in zip(waves, planes, strict=True):
                 plane.copy_(_compressed_stft(clip, window))
         return planes.reshape(*wave.shape[:-1], *planes.shape[1:])
 
 
-def _compressed_stft(wave: Shaped[Tensor, "*batch samples"], window: Float32[Tensor, "512"]) -> Float32[Tensor, "*batch 2 frames 257"]:
+def _compressed_stft(
+    wave: Shaped[Tensor, "*batch samples"], window: Float32[Tensor, "512"]
+) -> Float32[Tensor, "*batch 2 frames 257"]:
     scaled = wave.float() / FULL_SCALE if wave.dtype == torch.int16 else wave.float()
     # The zeros at the end let the last 400-sample frame count, although torch steps 512-sample frames.
-    stft = torch.stft(pad(scaled, (0, N_FFT - WINDOW)), N_FFT, HOP, N_FFT, window, center=False, return_complex=True)
+    padded = pad(scaled, (0, N_FFT - WINDOW))
+    stft = torch.stft(padded, N_FFT, HOP, N_FFT, window, center=False, return_complex=True)
     parts = torch.view_as_real(stft)  # (*batch, bins, frames, 2)
-    # |x|^0.3 as 2^(0.3 log2|x|) is a third cheaper than pow; zero goes through -inf and comes out as zero.
+    # |x|^0.3 as 2^(0.3 log2|x|) is a quarter cheaper than pow; zero goes through -inf and comes out as zero.
     magnitude = parts.abs().log2_().mul_(POWER).exp2_()
     return torch.copysign(magnitude, parts).movedim(-1, -3).transpose(-1, -2)

@@ -39,7 +39,7 @@ class Progress:
 
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)  # of each training term since the last row
-    rows: list[dict[str, float]] = field(default_factory=list)  # the curve
+    rows: list[dict[str, int | float]] = field(default_factory=list)  # the curve
     best: dict[str, Tensor] = field(default_factory=dict)  # weights with the lowest validation loss
 
 
@@ -61,6 +61,7 @@ def fit(
     fingerprint: str,
     minutes: float,
     log: Path,
+    best_by: str = "val_loss",
     kept: dict[str, Tensor] | None = None,
     live: bool = False,
 ) -> pd.DataFrame:
@@ -69,7 +70,8 @@ def fit(
     `batch_of(step)` makes a batch on the CPU, one step ahead in a thread. `loss_of(model, step, *batch)` returns
     named scalars, among them `loss`, and may change the tensors of `kept` in place (they are saved as well).
     `validate(model)` returns named numbers, among them `loss`. The curve, also written to `log` as CSV, has a row
-    every `validate_every` steps: means of the training terms since the row before, and the validation as `val_*`.
+    every `validate_every` steps: means of the training terms since the row before, and the validation as `val_*`;
+    the best is the row with the smallest `best_by`.
     The state of the run lives in `checkpoint / fingerprint`, saved every `minutes`, on Ctrl-C and on SIGTERM
     (both end in KeyboardInterrupt), and at the end, so that a finished run is not trained twice.
     """
@@ -85,33 +87,32 @@ def fit(
         saved = time.monotonic()
         remaining = range(progress.step, steps)
         model.train()
-        bar = tqdm(total=steps, initial=progress.step, desc=log.stem, unit="step", mininterval=5)
-        for step, batch in zip(remaining, _read_ahead(batch_of, remaining), strict=True):
-            for group in adam.param_groups:
-                group["lr"] = learning_rate(step)
-            terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
-            adam.zero_grad()
-            terms["loss"].backward()
-            adam.step()
-            for name, value in terms.items():
-                # Summed where the model runs: reading a number back would make the GPU wait at each step.
-                progress.sums[name] = progress.sums.get(name, 0) + value.detach().double()
-            progress.step = step + 1
-            if progress.step % validate_every == 0 or progress.step == steps:
-                _add_row(progress, model, validate, learning_rate(step))
-                _write_curve(progress.rows, log)
-                if picture:
-                    picture.draw(progress.rows, last=progress.step == steps)
-            bar.update()
-            if signals or progress.step == steps or time.monotonic() - saved > 60 * minutes:
-                _save(path, model, adam, kept, progress, device)
-                saved = time.monotonic()
-            if signals:
-                raise KeyboardInterrupt(
-                    f"{signals[0]}: {log.stem} stopped and saved after step {progress.step} of {steps}; "
-                    "run it again to go on from there."
-                )
-        bar.close()
+        with tqdm(total=steps, initial=progress.step, desc=log.stem, unit="step", mininterval=5) as bar:
+            for step, batch in zip(remaining, _read_ahead(batch_of, remaining), strict=True):
+                for group in adam.param_groups:
+                    group["lr"] = learning_rate(step)
+                terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
+                adam.zero_grad()
+                terms["loss"].backward()
+                adam.step()
+                for name, value in terms.items():
+                    # Summed where the model runs: reading a number back would make the GPU wait at each step.
+                    progress.sums[name] = progress.sums.get(name, 0) + value.detach().double()
+                progress.step = step + 1
+                if progress.step % validate_every == 0 or progress.step == steps:
+                    _add_row(progress, model, validate, learning_rate(step), best_by)
+                    _write_curve(progress.rows, log)
+                    if picture:
+                        picture.draw(progress.rows, last=progress.step == steps)
+                bar.update()
+                if signals or progress.step == steps or time.monotonic() - saved > 60 * minutes:
+                    _save(path, model, adam, kept, progress, device)
+                    saved = time.monotonic()
+                if signals:
+                    raise KeyboardInterrupt(
+                        f"{signals[0]}: {log.stem} stopped and saved after step {progress.step} of {steps}; "
+                        "run it again to go on from there."
+                    )
         model.load_state_dict(progress.best)
     model.eval()
     return pd.DataFrame(progress.rows)
@@ -238,7 +239,7 @@ def _read_ahead(batch_of: Callable[[int], tuple[Tensor, ...]], steps: range) -> 
             current = following
 
 
-def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: float) -> None:
+def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: float, best_by: str) -> None:
     """Close a stretch of the curve: means of the training terms, the validation, and the weights if they are best."""
     stretch = progress.step - (progress.rows[-1]["step"] if progress.rows else 0)
     row = {"step": progress.step, "learning_rate": learning_rate}
@@ -247,15 +248,15 @@ def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: floa
     with torch.inference_mode():
         row |= {f"val_{name}": float(value) for name, value in validate(model).items()}
     model.train()
-    if not math.isfinite(row["loss"]) or not math.isfinite(row["val_loss"]):
+    if not all(math.isfinite(value) for value in row.values()):
         raise UserError(f"The loss is not finite at step {progress.step}: use a lower learning rate.")
-    if not progress.rows or row["val_loss"] < min(earlier["val_loss"] for earlier in progress.rows):
+    if not progress.rows or row[best_by] < min(earlier[best_by] for earlier in progress.rows):
         progress.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     progress.rows.append(row)
     progress.sums = {}
 
 
-def _write_curve(rows: list[dict[str, float]], log: Path) -> None:
+def _write_curve(rows: list[dict[str, int | float]], log: Path) -> None:
     """Write the whole curve anew: rows that a killed run logged after its checkpoint vanish."""
     with replacing(log) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
@@ -296,7 +297,7 @@ class _LivePicture:
     def __init__(self):
         self.handle, self.drawn = None, -math.inf
 
-    def draw(self, rows: list[dict[str, float]], last: bool) -> None:
+    def draw(self, rows: list[dict[str, int | float]], last: bool) -> None:
         if time.monotonic() - self.drawn < SECONDS_BETWEEN_DRAWINGS and not last:
             return
         figure = Figure(figsize=(6, 3), layout="constrained")

@@ -51,7 +51,7 @@ class Study:
 
 
 def study(start: Path | None = None) -> Study:
-    """The study that `start` (default: the working folder) lies in: the nearest folder with both of its files."""
+    """The study around `start` (default: the working folder): the nearest folder up with both its files."""
     start = Path.cwd() if start is None else Path(start).resolve()
     for folder in (start, *start.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():

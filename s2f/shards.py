@@ -1,8 +1,7 @@
-"""Packed 16-bit audio: many clips in a few headerless little-endian int16 files, `<stem>-000.i16` and so on."""
+"""Packed 16-bit audio: many clips in a few headerless little-endian int16 files, `<stem>-000.i16`, ..."""
 
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pandas as pd
@@ -15,15 +14,18 @@ DTYPE = np.dtype("<i2")
 
 
 class ShardWriter:
-    """Appends clips to `<folder>/<stem>-000.i16`, ...; a new shard begins where a clip would pass `shard_samples`.
+    """Appends clips to `<folder>/<stem>-000.i16`, ...: a new shard where a clip would pass `shard_samples`.
 
-    A clip lies in one shard, so a longer one gets a shard of its own. All shards appear under their names at `close`; leave the
-    `with` block by an exception and none does.
+    A clip lies in one shard, so a longer one gets a shard of its own. All shards appear under their names at
+    `close`; leave the `with` block by an exception and none does.
     """
 
     def __init__(self, folder: str | Path, stem: str, shard_samples: int):
-        self.folder, self.stem, self.shard_samples = Path(folder), stem, shard_samples
+        self.folder = Path(folder)
+        self.stem = stem
+        self.shard_samples = shard_samples
         self._shards = 0
+        self._name = ""
         self._written = 0
         self._file = None
         self._pending = ExitStack()  # one `replacing` a shard
@@ -31,7 +33,7 @@ class ShardWriter:
     def append(self, clip: Int16[np.ndarray, "samples"]) -> tuple[str, int]:
         """Write one clip; its shard's file name and its offset there, in samples."""
         if clip.dtype != np.int16 or clip.ndim != 1 or len(clip) == 0:
-            raise UserError(f"A clip of {clip.dtype} {clip.shape} cannot be packed: give int16 samples in one dimension.")
+            raise UserError(f"A clip of {clip.dtype} {clip.shape} cannot be packed: give a row of int16.")
         if self._file is None or self._written + len(clip) > self.shard_samples:
             self._next_shard()
         offset = self._written
@@ -54,12 +56,12 @@ class ShardWriter:
     def __enter__(self) -> "ShardWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._pending.__exit__(kind, error, trace)
+    def __exit__(self, *error) -> None:
+        self._pending.__exit__(*error)
 
 
 class Shards:
-    """Reads the clips in the shards of one folder; files are mapped at first use, in each process for itself."""
+    """Reads the clips in the shards of one folder; a file is mapped at its first use."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -69,14 +71,17 @@ class Shards:
         # A data-loader worker gets the folder: a pickled map would be a copy of the whole file.
         return Shards, (self.folder,)
 
-    def clip(self, shard: str, offset: int, samples: int) -> Int16[np.ndarray, "samples"]:
+    def clip(
+        self, shard: str, offset: int | np.integer, samples: int | np.integer
+    ) -> Int16[np.ndarray, "samples"]:
         """One clip as a read-only view of the file."""
         if shard not in self._maps:
             self._maps[shard] = self._map(shard)
         whole = self._maps[shard]
         if offset < 0 or samples < 1 or offset + samples > len(whole):
             raise UserError(
-                f"{self.folder / shard} has {len(whole)} samples, not the {samples} from {offset} on: prepare the data again."
+                f"{self.folder / shard} has {len(whole)} samples, not {samples} from {offset} on: "
+                "prepare the data again."
             )
         return whole[offset : offset + samples]
 
@@ -93,7 +98,7 @@ class Shards:
         samples: int,
         start: int | Shaped[np.ndarray, "batch"] = 0,
     ) -> Int16[np.ndarray, "batch samples"]:
-        """A batch of clips, `samples` of each from `start` on (one number, or one a clip); what is short is repeated.
+        """A batch: `samples` of each clip from `start` on (a number, or one a clip), repeated where short.
 
         `rows`: manifest rows, or three columns (shard, offset, samples).
         """
@@ -104,6 +109,6 @@ class Shards:
         batch = np.empty((len(names), samples), np.int16)
         for row, name, offset, length, first in zip(batch, names, offsets, lengths, starts, strict=True):
             if not 0 <= first < length:
-                raise UserError(f"A start of {first} lies outside a clip of {length} samples: choose an earlier one.")
+                raise UserError(f"A start of {first} is outside a clip of {length} samples: start inside.")
             row[:] = fit_length(self.clip(name, offset + first, min(length - first, samples)), samples)
         return batch

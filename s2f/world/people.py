@@ -17,6 +17,7 @@ traits are invented.
 import numpy as np
 import pandas as pd
 
+from s2f.config import World
 from s2f.paths import UserError
 from s2f.world.head import PARAMETERS
 
@@ -94,6 +95,21 @@ def age_band(age: np.ndarray) -> np.ndarray:
     edges = [low for low, _ in AGE_BANDS[1:]]
     labels = np.array([f"{low}-{high - 1}" for low, high in AGE_BANDS])
     return labels[np.searchsorted(edges, age, side="right")]
+
+
+def everybody(world: World) -> pd.DataFrame:
+    """All speakers of a world, training, validation and test split one after the other; columns as in `sample`."""
+    return pd.concat(
+        [
+            sample(n, split=split, seed=world.seed, strength=world.strength, confound=confound, shares=world.group_shares)
+            for split, n, confound in (
+                ("train", world.train_speakers, world.confound),
+                ("val", world.val_speakers, world.confound),
+                ("test", world.test_speakers, world.confound_test),
+            )
+        ],
+        ignore_index=True,
+    )
 
 
 def sample(

@@ -1,9 +1,9 @@
 """Synthetic speakers: real synthesised speech whose pitch, tract length, breath and rate are known.
 
-eSpeak NG, as the `espeakng-loader` wheel packs it, is called through ctypes (Linux and macOS). A one-file voice
-variant sets pitch, formants, breath, flutter and roughness. Vocal-tract length is set by *resampling*: eSpeak's own
-formants imply a tract of 17.3 cm, so it is asked for 1/a of the pitch and of the rate, and its output is played a times
-as fast. Formant settings alone would leave the consonants, which are recorded, unchanged.
+eSpeak NG, as the `espeakng-loader` wheel packs it, is called through ctypes (Linux and macOS). A one-file
+voice variant sets pitch, formants, breath, flutter and roughness. Vocal-tract length is set by *resampling*:
+eSpeak's own formants imply a tract of 17.3 cm, so it is asked for 1/a of the pitch and of the rate, and its
+output is played a times as fast. Formant settings alone would leave the recorded consonants as they are.
 """
 
 import _ctypes
@@ -31,6 +31,7 @@ ESPEAK_RATE = 22_050
 ESPEAK_TRACT_CM = 17.3  # the tract length that eSpeak's own formant spacing implies
 LEVEL = 10 ** (-23 / 20)  # RMS of a recording relative to full scale
 PEAK = 0.97  # a louder peak is scaled down to this
+Number = float | int
 SHORTEST_SENTENCE = 1.5  # seconds; the shortest one at the fastest rate lasts longer
 
 
@@ -46,14 +47,14 @@ class Language(NamedTuple):
 
 
 LANGUAGES = {
-    "en-us": Language("en-us", 0.798, 0.22),
-    "en-gb": Language("en", 0.793, 0.22),
-    "de": Language("de", 0.752, 0.27),
-    "fr": Language("fr", 0.756, 0.24),
-    "es": Language("es", 0.817, 0.22),
-    "it": Language("it", 0.745, 0.26),
-    "cmn": Language("cmn-latn-pinyin", 0.468, 0.28),
-    "hi": Language("hi", 0.804, 0.235),
+    "en-us": Language("en-us", 0.827, 0.22),
+    "en-gb": Language("en", 0.829, 0.22),
+    "de": Language("de", 0.8, 0.225),
+    "fr": Language("fr", 0.786, 0.205),
+    "es": Language("es", 0.831, 0.22),
+    "it": Language("it", 0.756, 0.25),
+    "cmn": Language("cmn-latn-pinyin", 0.466, 0.2),
+    "hi": Language("hi", 0.818, 0.235),
 }
 
 # The settings within which pitch and formants were measured to follow what is asked for.
@@ -71,19 +72,19 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Voice:
-    """How a speaker sounds. A number outside `RANGES` or a language outside `LANGUAGES` raises a UserError."""
+    """How a speaker sounds; UserError for a number outside `RANGES` or a language outside `LANGUAGES`."""
 
     language: str
-    f0_hz: float  # mean pitch
-    vtl_cm: float  # vocal-tract length
-    wpm: float  # words a minute
-    breath: float  # aspiration noise
-    flutter: float  # slow wander of the pitch, Hz at 110 Hz
+    f0_hz: Number  # mean pitch
+    vtl_cm: Number  # vocal-tract length
+    wpm: Number  # words a minute
+    breath: Number  # aspiration noise
+    flutter: Number  # slow wander of the pitch, Hz at 110 Hz
     roughness: int  # dips of every second glottal cycle
-    f0_sd_st: float = 2.2  # liveliness of the pitch, semitones
+    f0_sd_st: Number = 2.2  # liveliness of the pitch, semitones
     tone: tuple[int, ...] = (600, 170, 1200, 135, 2000, 110)  # source tilt: pairs of Hz and gain
     formant: tuple[float, ...] = (0.0,) * 9  # relative deviation of each formant: individual timbre
-    snr_db: float = 35.0  # of the recording
+    snr_db: Number = 35.0  # of the recording
 
     def __post_init__(self):
         if self.language not in LANGUAGES:
@@ -94,7 +95,7 @@ class Voice:
 
 
 def voice_of(row: pd.Series | Mapping) -> Voice:
-    """The voice of one row of the people table; what that does not tell (timbre, liveliness) hangs on speaker_id."""
+    """The voice of a row of the people table; what that leaves open (timbre, liveliness) hangs on the id."""
     rng = np.random.default_rng(np.random.SeedSequence(zlib.crc32(row["speaker_id"].encode())))
     return Voice(
         language=row["language"],
@@ -109,11 +110,11 @@ def voice_of(row: pd.Series | Mapping) -> Voice:
     )
 
 
-def session(voice: Voice, rng: np.random.Generator, spread: float) -> Voice:
+def session(voice: Voice, rng: np.random.Generator, spread: Number) -> Voice:
     """The voice on one day, before one microphone: nuisance that says nothing about the speaker.
 
-    At `spread` 1: pitch +-0.7 semitones, rate 6 %, tract length 0.6 %, breath +-1.5 (standard deviations), noise floor
-    20-40 dB below the speech; at 0 the voice itself.
+    At `spread` 1: pitch +-0.7 semitones, rate 6 %, tract length 0.6 %, breath +-1.5 (standard deviations),
+    noise floor 20-40 dB below the speech; at 0 the voice itself.
     """
     pitch, rate, tract, breath = spread * rng.standard_normal(4)
     changed = {
@@ -129,8 +130,9 @@ def session(voice: Voice, rng: np.random.Generator, spread: float) -> Voice:
 class Espeak:
     """A private eSpeak NG; use it in a `with` block and in one thread only. Several may live side by side.
 
-    The library keeps state (flutter phase, gain control, random numbers) from one utterance to the next, so it is loaded
-    afresh for each one: samples then depend on voice, text and seed only. Raises UserError without a working wheel.
+    The library keeps state (flutter phase, gain control, random numbers) from one utterance to the next, so
+    it is loaded afresh for each: samples then depend on voice, text and seed only. UserError without a wheel
+    that works here.
     """
 
     def __init__(self):
@@ -138,7 +140,8 @@ class Espeak:
         self._folder = tempfile.TemporaryDirectory(prefix="espeak-")
         root = Path(self._folder.name)
         if len(str(root)) > 140:  # the library keeps its data path in 160 bytes
-            raise UserError(f"The temporary folder {root} has too long a name for eSpeak; set TMPDIR to a shorter one.")
+            self._folder.cleanup()
+            raise UserError(f"The temporary folder {root} is too long for eSpeak; set TMPDIR to another.")
         voices = root / "espeak-ng-data" / "voices"
         (voices / "!v").mkdir(parents=True)
         for path in data.iterdir():
@@ -148,13 +151,17 @@ class Espeak:
             if path.is_file():
                 (voices / path.name.lower()).symlink_to(path)
         self._variant = voices / "!v" / "speaker"
-        # The loader counts handles by inode: were another handle open on this file (another Espeak, or one inherited
-        # through fork), closing ours would not reset the library's state.
+        # The loader counts handles by inode: were another handle open on this file (another Espeak, or one
+        # inherited through fork), closing ours would not reset the library's state.
         self._library_file = shutil.copy(library, root / library.name)
         self._library = None
         self._chunks, self._missing = [], 0
         self._callback = CALLBACK(self._receive)  # kept: ctypes does not hold on to it
-        self._load()
+        try:
+            self._load()
+        except UserError:
+            self._folder.cleanup()
+            raise
 
     def __enter__(self):
         return self
@@ -222,10 +229,10 @@ class Espeak:
             _ctypes.dlclose(handle)
 
 
-def recording(espeak: Espeak, voice: Voice, seconds: float, seed: int) -> Int16[np.ndarray, "samples"]:
-    """Exactly `seconds` of a speaker reading sentences in an order drawn by `seed`, none twice before all were read.
+def recording(espeak: Espeak, voice: Voice, seconds: Number, seed: int) -> Int16[np.ndarray, "samples"]:
+    """Exactly `seconds` of a speaker who reads sentences in random order, none twice before all were read.
 
-    16 kHz; ends wherever the time is up; the levelled speech has a noise floor `snr_db` below it.
+    16 kHz; ends wherever the time is up; the speech is levelled, with a noise floor `snr_db` below it.
     """
     samples, rng = round(seconds * SAMPLE_RATE), np.random.default_rng(seed)
     sentences = SENTENCES[voice.language]
@@ -235,7 +242,7 @@ def recording(espeak: Espeak, voice: Voice, seconds: float, seed: int) -> Int16[
     return _recorded(wave[:samples], voice, rng)
 
 
-def variant(voice: Voice, faster: float) -> str:
+def variant(voice: Voice, faster: Number) -> str:
     """The lines of an eSpeak voice file for a voice that will be played `faster` times as fast."""
     language, f0 = LANGUAGES[voice.language], voice.f0_hz / faster
     pitch_range = f0 * (2 ** (voice.f0_sd_st / 12) - 1) / language.sd_slope
@@ -255,7 +262,7 @@ def variant(voice: Voice, faster: float) -> str:
 
 
 def _recorded(wave, voice, rng) -> Int16[np.ndarray, "samples"]:
-    """Speech at the common level plus the noise floor of its recording (white noise smoothed over 6 samples)."""
+    """Speech at the common level plus the recording's noise floor: white noise smoothed over 6 samples."""
     wave = wave * (LEVEL / np.sqrt(np.mean(wave**2)))
     noise = np.convolve(rng.standard_normal(len(wave), dtype=np.float32), np.ones(6, np.float32), "same")
     wave = wave + noise * (LEVEL * 10 ** (-voice.snr_db / 20) / np.sqrt(np.mean(noise**2)))

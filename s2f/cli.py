@@ -1,0 +1,134 @@
+"""The commands: `s2f face` draws the face that goes with a recording, `s2f check` says what is here.
+
+torch and the models take seconds to import, so each command imports them when it runs.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from packaging.requirements import Requirement
+
+from s2f import paths
+from s2f.paths import Study, UserError
+
+CAVEAT = (
+    "This is an average face with traits that go with such voices, learned from a synthetic world. "
+    "It is not this person: never use it to identify anybody."
+)
+HEARD_SECONDS = 60  # of a longer recording, so that an hour of it does not fill the memory
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Bad input ends the command with one sentence and exit code 2; any other error keeps its traceback."""
+    try:
+        yield
+    except UserError as error:
+        typer.echo(f"s2f: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def face(
+    recording: Annotated[Path, typer.Argument(metavar="REC.wav", help="One voice, 6 s or more.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write, a .png file.")],
+    models: Annotated[Path | None, typer.Option(help="Folder of models; default: this study's.")] = None,
+    exaggeration: Annotated[float, typer.Option(help="0: as drawn; above: further from the mean.")] = 0.0,
+) -> None:
+    """Draw the average face that goes with the voice in REC.wav."""
+    with refusing():
+        if out.suffix.lower() != ".png":
+            raise UserError(f"{out} does not end in .png: name a PNG file.")
+        if not out.parent.is_dir():
+            raise UserError(f"The folder {out.parent} does not exist: make it first.")
+        if not 0 <= exaggeration <= 5:
+            raise UserError(f"--exaggeration {exaggeration} is not between 0 and 5.")
+        folder = paths.study().models if models is None else models
+
+        from s2f import audio, faces, predict
+
+        wave = audio.read(recording, HEARD_SECONDS)
+        drawn = predict.Speech2Face.load(folder).face(wave, exaggeration)
+        faces.save_png(drawn.image, out)
+
+        typer.echo(f"{out}\n{CAVEAT}\n{reliability(folder.parent / 'results')}")
+        seconds = len(wave) / audio.SAMPLE_RATE
+        if seconds > predict.SEGMENT_SECONDS:
+            typer.echo(drawn.spread)
+        else:  # no parts to compare, and the spread would be a reassuring zero
+            typer.echo(f"Warning: {seconds:.1f} s of voice say little of a face: give 6 s.", err=True)
+
+
+def reliability(results: Path) -> str:
+    """How often such a face leads to the right speaker, from what the study measured."""
+    file = results / "retrieval.json"
+    if not file.is_file():
+        return f"How often such faces are right is not measured here: there is no {file}."
+    recall = json.loads(file.read_text())["recall_at_10_of_100"]
+    return (
+        "On test recordings the speaker's true face ranks among the first 10 of 100 in "
+        f"{recall['value']:.0%} of cases (95 % interval {recall['low']:.0%} to {recall['high']:.0%}; "
+        f"by chance {recall['chance']:.0%})."
+    )
+
+
+@app.command()
+def check() -> None:
+    """Say what is installed, what this study has made, and what to do next."""
+    typer.echo(f"packages  {packages()}")
+    typer.echo(f"device    {device()}")
+    try:
+        here = paths.study()
+    except UserError as error:
+        typer.echo(f"study     {error}")
+        return
+    typer.echo(f"study     {here.root}")
+    files = milestones(here)
+    for file in files:
+        typer.echo(f"{'present' if file.exists() else 'missing'}   {file.relative_to(here.root)}")
+    done = all(file.exists() for file in files)
+    typer.echo(f"next      {'s2f face REC.wav -o face.png' if done else 'make repro'}")
+
+
+def milestones(study: Study) -> tuple[Path, ...]:
+    """The files that show how far the study has come."""
+    from s2f.predict import STAGES
+
+    models = (study.models / name for name in STAGES)
+    return study.data / "manifest.parquet", *models, study.results / "report.json"
+
+
+def packages() -> str:
+    """The packages that are not installed as pyproject.toml asks, or a word that all are."""
+    problems = []
+    for requirement in map(Requirement, metadata.requires("s2f")):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue  # of an extra
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            problems.append(f"{requirement.name} is missing")
+            continue
+        if version not in requirement.specifier:
+            problems.append(f"{requirement.name} {version} is not {requirement.specifier}")
+    if problems:
+        return f"{'; '.join(problems)}: run make env"
+    return f"as s2f {metadata.version('s2f')} asks"
+
+
+def device() -> str:
+    """Where the models would run, and in which precision that pays."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"CPU, {os.cpu_count()} cores: float32 (bfloat16 needs a GPU)"
+    fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    return f"{torch.cuda.get_device_name()}: {'bfloat16 or float32' if fast else 'float32'}"

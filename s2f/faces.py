@@ -1,0 +1,126 @@
+"""Faces as images and as 68 landmarks: the craniofacial measures of Fig. 5(c), PNG files, contact sheets.
+
+Landmarks are (x right, y down) pixels in iBUG order: 0-16 jaw from image left to right, 17-26 brows, 27-35
+nose, 36-47 eyes, 48-67 mouth. The anthropometric names below are Farkas's, the points the nearest iBUG ones:
+
+    n    27      root of the nose             zy   1, 15   widest points of the cheeks
+    al   31, 35  sides of the nose            go   4, 12   corners of the jaw
+    sn   33      base of the nose             gn   8       lowest point of the chin
+    en   39, 42  inner corners of the eyes    ch   48, 54  corners of the mouth
+    ex   36, 45  outer corners of the eyes    cph  50, 52  peaks of the upper lip
+    ls   51      middle of the upper edge     li   57      middle of the lower edge of the lips
+    sto  62, 66  where the lips meet: the point between the inner edges, also of an open mouth
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float64, UInt8
+from PIL import Image, ImageOps
+
+from s2f.paths import UserError, replacing
+
+MEASURES = (
+    "upper_lip_height",
+    "philtrum_width",
+    "lateral_upper_lip_heights",
+    "jaw_width",
+    "nose_height",
+    "nose_width",
+    "labio_oral_region",
+    "mandibular_idx",
+    "intercanthal_idx",
+    "nasal_index",
+    "vermilion_height_idx",
+    "mouth_face_width_idx",
+    "nose_area",
+)
+
+
+def measures(landmarks: Float[np.ndarray, "*faces 68 2"]) -> Float64[np.ndarray, "*faces 13"]:
+    """The 13 measures of Fig. 5(c), in the order of `MEASURES`: lengths (px), pure ratios, an area (px^2).
+
+    The paper names them and points to Merler et al., "Diversity in Faces" (2019), but prints no landmarks;
+    what is marked "our choice" has other readings. The indices are Farkas's, without his factor of 100.
+    """
+    points = np.moveaxis(landmarks.astype(np.float64), -2, 0)
+
+    def distance(a, b):
+        return np.linalg.norm(points[a] - points[b], axis=-1)
+
+    stomion = (points[62] + points[66]) / 2
+    upper_vermilion = np.linalg.norm(points[51] - stomion, axis=-1)
+    lower_vermilion = np.linalg.norm(points[57] - stomion, axis=-1)
+    jaw_width = distance(4, 12)
+    nose_height = distance(27, 33)
+    nose_width = distance(31, 35)
+    mouth_width = distance(48, 54)
+    columns = {
+        # sn-sto: base of the nose to where the lips meet.
+        "upper_lip_height": np.linalg.norm(points[33] - stomion, axis=-1),
+        # cph-cph: between the two ridges under the nose, at the lip.
+        "philtrum_width": distance(50, 52),
+        # sbal-ls': side of the nose down to the lip's upper edge, mean of both sides (49 and 53: our choice).
+        "lateral_upper_lip_heights": (distance(31, 49) + distance(35, 53)) / 2,
+        # go-go: between the corners of the jaw; 4 and 12 of the outline (our choice).
+        "jaw_width": jaw_width,
+        # n-sn: root to base of the nose.
+        "nose_height": nose_height,
+        # al-al: between the sides of the nose.
+        "nose_width": nose_width,
+        # ch-ch: width of the mouth, Farkas's main measure of the region of that name (our choice).
+        "labio_oral_region": mouth_width,
+        # sto-gn / go-go: height of the lower jaw over its width.
+        "mandibular_idx": np.linalg.norm(points[8] - stomion, axis=-1) / jaw_width,
+        # en-en / ex-ex: inner over outer distance of the eyes.
+        "intercanthal_idx": distance(39, 42) / distance(36, 45),
+        # al-al / n-sn: width over height of the nose.
+        "nasal_index": nose_width / nose_height,
+        # ls-sto / sto-li: upper over lower lip, the red part only.
+        "vermilion_height_idx": upper_vermilion / lower_vermilion,
+        # ch-ch / zy-zy: mouth over cheeks; 1 and 15 of the outline (our choice).
+        "mouth_face_width_idx": mouth_width / distance(1, 15),
+        # The polygon n, al, sn, al (our choice).
+        "nose_area": _polygon_area(points[[27, 31, 33, 35]]),
+    }
+    return np.stack([columns[name] for name in MEASURES], axis=-1)
+
+
+def _polygon_area(corners: Float64[np.ndarray, "corners *faces 2"]):
+    """Shoelace formula, for corners in order around the polygon."""
+    corners = corners - corners[:1]  # coordinates far from the origin would cost digits
+    x, y = corners[..., 0], corners[..., 1]
+    following = np.roll(corners, -1, axis=0)
+    return np.abs((x * following[..., 1] - y * following[..., 0]).sum(axis=0)) / 2
+
+
+def save_png(image: UInt8[np.ndarray, "height width 3"], path: str | Path) -> None:
+    """Write RGB as PNG; the same pixels give the same file."""
+    with replacing(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
+
+
+def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
+    """Any picture Pillow reads, as upright RGB; UserError if it is missing or no picture."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no picture {path}: check the name.")
+    try:
+        with Image.open(path) as image:
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, Image.DecompressionBombError):  # Pillow's "unidentified" and "truncated" are OSErrors
+        raise UserError(f"{path} is not a picture that Pillow can read: convert it to PNG first.") from None
+
+
+def sheet(
+    images: UInt8[np.ndarray, "images height width 3"], columns: int
+) -> UInt8[np.ndarray, "rows_height columns_width 3"]:
+    """A contact sheet, row by row; the cells left over in the last row are white."""
+    if columns < 1 or len(images) == 0:
+        raise UserError(f"{len(images)} images cannot fill {columns} columns: give at least one of each.")
+    count, height, width, _ = images.shape
+    rows = -(-count // columns)
+    cells = np.full((rows * columns, height, width, 3), 255, np.uint8)
+    cells[:count] = images
+    grid = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width, 3)

@@ -1,0 +1,165 @@
+"""From voices to faces with trained models: features of clips and photographs, drawn faces, one voice at a time."""
+
+import json
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+
+from s2f import weights
+from s2f.audio import SAMPLE_RATE, fit_length, spectrogram
+from s2f.batches import as_images, chunks
+from s2f.face_decoder import FaceDecoder
+from s2f.face_encoder import FaceEncoder
+from s2f.faces import MEASURES, measures
+from s2f.paths import UserError, write_json
+from s2f.shards import Shards
+from s2f.voice_encoder import VoiceEncoder, for_inference
+
+LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
+SEGMENT_SECONDS = 3.0  # the shortest part of a recording that is judged by itself, shorter recordings repeated
+# The stage that makes each file of a models folder.
+STAGES = {"voice.safetensors": "train", "facts.json": "train", "face.safetensors": "face_model"}
+
+
+def voice_features(
+    encoder: VoiceEncoder,
+    shards: Shards,
+    clips: pd.DataFrame,
+    seconds: float,
+    batch: int,
+    device: torch.device,
+    tile_to: float | None = None,
+) -> Float32[np.ndarray, "clips feature_dim"]:
+    """Features of the first `seconds` of each clip; what is shorter than `tile_to` (default: `seconds`) is repeated.
+
+    `clips`: rows of the manifest.
+    """
+    heard = round(seconds * SAMPLE_RATE)
+    length = max(heard, round((tile_to or seconds) * SAMPLE_RATE))
+    # Cut, then repeat: 3 s of a clip of 2 s, tiled to 6 s, are its 2 s three times, not 2 + 1 + 2 + 1.
+    clips = clips.assign(audio_samples=clips["audio_samples"].clip(upper=heard))
+
+    def features(rows: Int64[np.ndarray, "rows"]) -> Tensor:
+        waves = torch.from_numpy(shards.gather(clips.iloc[rows], length))
+        return encoder(spectrogram(waves.to(device)))
+
+    encoder.to(device).eval()
+    with torch.inference_mode():
+        return torch.cat([features(rows).cpu() for rows in chunks(len(clips), batch)]).numpy()
+
+
+def photo_features(
+    encoder: FaceEncoder, photos: UInt8[np.ndarray, "photos size size 3"], batch: int, device: torch.device
+) -> Float32[np.ndarray, "photos feature_dim"]:
+    """Features of photographs of faces."""
+    encoder.to(device).eval()
+    with torch.inference_mode():
+        parts = [
+            encoder(as_images(torch.from_numpy(photos[rows]).to(device))).cpu() for rows in chunks(len(photos), batch)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def draw(
+    decoder: FaceDecoder, features: Float32[np.ndarray, "faces feature_dim"], batch: int, device: torch.device
+) -> tuple[UInt8[np.ndarray, "faces size size 3"], Float32[np.ndarray, "faces 68 2"]]:
+    """The faces that go with features, and their landmarks (px)."""
+    decoder.to(device).eval()
+    images, landmarks = [], []
+    with torch.inference_mode():
+        for rows in chunks(len(features), batch):
+            drawn = decoder(torch.from_numpy(features[rows]).to(device))
+            images.append((drawn.image * 255).round().byte().permute(0, 2, 3, 1).cpu())
+            landmarks.append(drawn.landmarks.cpu())
+    return torch.cat(images).numpy(), torch.cat(landmarks).numpy()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much the face changes from one part of the recording to another: its start, its middle and its end.
+
+    A lower bound of the uncertainty: it knows nothing of what voices do not say of faces.
+    """
+
+    degrees: float  # mean angle between the features of two parts
+    measures: dict[str, tuple[float, float]]  # lowest and highest of each craniofacial measure in the drawn parts
+
+    def __str__(self) -> str:
+        width = max((high - low) / (high + low) * 2 for low, high in self.measures.values())
+        return (
+            f"Parts of this recording give features {self.degrees:.1f} degrees apart, "
+            f"and faces whose measures differ by up to {width:.0%}."
+        )
+
+
+@dataclass(frozen=True)
+class Face:
+    """An average face that goes with a voice; not the speaker's."""
+
+    image: UInt8[np.ndarray, "size size 3"]
+    landmarks: Float32[np.ndarray, "68 2"]
+    feature: Float32[np.ndarray, "feature_dim"]  # as predicted, without exaggeration
+    spread: Spread
+
+
+@dataclass(frozen=True)
+class Speech2Face:
+    """The trained system, on the CPU. `facts`: `seconds` that the voice encoder was trained on, `mean_feature`."""
+
+    voice_encoder: VoiceEncoder
+    face_decoder: FaceDecoder
+    facts: dict
+
+    @classmethod
+    def load(cls, models: str | Path) -> "Speech2Face":
+        """The system from a folder of models; UserError if one is missing."""
+        models = Path(models)
+        for name, stage in STAGES.items():
+            if not (models / name).is_file():
+                raise UserError(f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder.")
+        voice = weights.load(models / "voice.safetensors", encoder=VoiceEncoder)["encoder"]
+        decoder = weights.load(models / "face.safetensors", decoder=FaceDecoder)["decoder"]
+        return cls(for_inference(voice, torch.float32), decoder, json.loads((models / "facts.json").read_text()))
+
+    def face(self, wave: Float32[np.ndarray, "samples"], exaggeration: float = 0.0) -> Face:
+        """The average face that goes with the voice in a recording (16 kHz).
+
+        One shorter than the training crops is repeated, of a long one the first 30 s are heard. With `exaggeration` k the face is drawn from
+        v + k (v - mean), further away from the average face; the spread is that of the face without it.
+        """
+        wave = wave[: round(LONGEST_SECONDS * SAMPLE_RATE)]
+        whole = fit_length(wave, max(len(wave), round(self.facts["seconds"] * SAMPLE_RATE)))
+        part = max(len(wave) // 2, round(SEGMENT_SECONDS * SAMPLE_RATE))
+        starts = np.linspace(0, max(len(wave) - part, 0), 3).astype(int)
+        parts = np.stack([fit_length(wave[start:], part) for start in starts])
+        with torch.inference_mode():
+            feature = self.voice_encoder(spectrogram(torch.from_numpy(whole)[None])).numpy()
+            features = self.voice_encoder(spectrogram(torch.from_numpy(parts))).numpy()
+        mean = np.array(self.facts["mean_feature"], np.float32)
+        drawn_from = np.concatenate([feature + exaggeration * (feature - mean), features])
+        images, landmarks = draw(self.face_decoder, drawn_from, len(drawn_from), torch.device("cpu"))
+        return Face(images[0], landmarks[0], feature[0], _spread(features, landmarks[1:]))
+
+
+def write_facts(
+    models: str | Path, seconds: float, face_features: Float32[np.ndarray, "photos feature_dim"]
+) -> None:
+    """Write what `Speech2Face.load` needs beside the weights: length of the training crops, the mean face feature."""
+    write_json({"seconds": seconds, "mean_feature": face_features.mean(axis=0)}, Path(models) / "facts.json")
+
+
+def _spread(
+    features: Float32[np.ndarray, "parts feature_dim"], landmarks: Float32[np.ndarray, "parts 68 2"]
+) -> Spread:
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    # From the chord, since the cosine of a small angle has lost its digits.
+    angles = [2 * np.arcsin(min(np.linalg.norm(a - b) / 2, 1)) for a, b in combinations(units, 2)]
+    values = measures(landmarks)
+    ranges = zip(values.min(axis=0).tolist(), values.max(axis=0).tolist(), strict=True)
+    return Spread(float(np.rad2deg(np.mean(angles))), dict(zip(MEASURES, ranges, strict=True)))

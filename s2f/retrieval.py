@@ -1,0 +1,412 @@
+"""Finding the face of a voice: ranks, recall, 1:N matching and verification, each with its chance level.
+
+Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Matching and
+gallery recall are exact expectations over the choice of the other faces: given how many are better and how many
+tie, the outcome of drawing some of them is hypergeometric, and no list of trials has to be drawn.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
+from scipy.spatial.distance import cdist
+from scipy.special import comb
+from scipy.stats import hypergeom
+
+from s2f import stats
+from s2f.paths import UserError
+from s2f.stats import Column, Estimate, Resampling
+
+Features = Float[np.ndarray, "clips dim"]
+# The name of a distance, or a function of (queries, gallery) with one score a pair, larger when closer.
+Metric = str | Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+# Scores closer than this part of the row's largest are tied: matrix products round by about 1e-13.
+TIE = 1e-9
+# Directions with less than this part of the largest spread are rounding, not signal.
+RANK = 1e-6
+QUERY_CHUNK = 256
+
+
+def similarity(
+    queries: Float[np.ndarray, "queries dim"], gallery: Float[np.ndarray, "gallery dim"], metric: Metric
+) -> Float[np.ndarray, "queries gallery"]:
+    """Scores in float64, larger when closer: cosine, -L1, -squared L2 (ordered as L2), or a callable's."""
+    if callable(metric):
+        return metric(queries, gallery)
+    queries, gallery = queries.astype(float), gallery.astype(float)
+    if metric == "cosine":
+        return _unit(queries) @ _unit(gallery).T
+    if metric == "l1":
+        return -cdist(queries, gallery, "cityblock")
+    if metric == "l2":
+        centre = gallery.mean(axis=0)  # distances do not change, and the products below lose fewer digits
+        queries, gallery = queries - centre, gallery - centre
+        return 2 * queries @ gallery.T - np.square(queries).sum(1)[:, None] - np.square(gallery).sum(1)
+    raise UserError(
+        f"The metric {metric!r} is not known: use l1, l2, cosine or a function of (queries, gallery)."
+    )
+
+
+def _unit(features: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+    """Rows of length one; a row of zeros stays zero and has cosine zero with everything."""
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(length > 0, length, 1)
+
+
+class Ranks(NamedTuple):
+    """For each query, how many of the `others` score better than its true face and how many tie with it."""
+
+    better: Int[np.ndarray, "queries"]
+    equal: Int[np.ndarray, "queries"]
+    others: int
+
+    @property
+    def expected(self) -> Float[np.ndarray, "queries"]:
+        """Mean 1-based rank of the true face when ties are put in random order."""
+        return 1 + self.better + self.equal / 2
+
+
+def ranks(
+    queries: Float[np.ndarray, "queries dim"],
+    gallery: Float[np.ndarray, "gallery dim"],
+    true_index: Int[np.ndarray, "queries"],
+    metric: Metric = "cosine",
+    chunk: int = QUERY_CHUNK,
+) -> Ranks:
+    """Place of each query's true face in one gallery; memory is bounded by chunk x gallery scores."""
+    better, equal = [], []
+    for start in range(0, len(queries), chunk):
+        truth = true_index[start : start + chunk]
+        scores = similarity(queries[start : start + chunk], gallery, metric)
+        wins, ties = _compare(scores, scores[np.arange(len(truth)), truth])
+        better.append(wins.sum(axis=1))
+        equal.append(ties.sum(axis=1) - 1)  # the true face ties with itself
+    return Ranks(np.concatenate(better), np.concatenate(equal), len(gallery) - 1)
+
+
+def _compare(
+    scores: Float[np.ndarray, "queries gallery"], target: Float[np.ndarray, "queries"]
+) -> tuple[Bool[np.ndarray, "queries gallery"], Bool[np.ndarray, "queries gallery"]]:
+    """Which faces score better than the target, and which tie."""
+    margin = scores - target[:, None]
+    tie = TIE * np.maximum(np.abs(scores).max(axis=1), np.abs(target))[:, None]
+    return margin > tie, np.abs(margin) <= tie
+
+
+def recall_at(placed: Ranks, items: int, size: int | None = None) -> Float[np.ndarray, "queries"]:
+    """Probability that each query's true face is among the first `items` of a gallery of `size` (default: all).
+
+    A smaller gallery holds the true face and size - 1 of the others at random.
+    """
+    drawn = placed.others if size is None else size - 1
+    ahead = np.arange(placed.others + 1)
+    hit = hypergeom.cdf(items - 1, placed.others, ahead, drawn)
+    # In random order the true face has 0 to `equal` of its ties ahead of it, each with the same probability.
+    cumulative = np.concatenate([[0.0], np.cumsum(hit)])
+    return (cumulative[placed.better + placed.equal + 1] - cumulative[placed.better]) / (placed.equal + 1)
+
+
+def recall(
+    placements: Sequence[Ranks],
+    speakers: Column,
+    ks: Sequence[int],
+    resampling: Resampling,
+    size: int | None = None,
+) -> pd.DataFrame:
+    """R@K in both readings, first K items and first K percent, averaged over `placements` of the same queries.
+
+    Table 3 of the paper must be percent: its random row is 1, 2, 5, 10 % for K = 1, 2, 5, 10 of 5,000 faces.
+    """
+    whole = placements[0].others + 1 if size is None else size
+    rows = []
+    for reading, unit in (("items", 1.0), ("percent", whole / 100)):
+        for k in ks:
+            items = min(int(k * unit), whole)
+            hits = np.mean([recall_at(placed, items, size) for placed in placements], axis=0)
+            estimate = stats.interval(hits, speakers, resampling, share=True)
+            row = {"reading": reading, "k": k, "items": items, "size": whole, "chance": items / whole}
+            rows.append(row | estimate.row())
+    return pd.DataFrame(rows)
+
+
+def gallery_recall(
+    pred: Features,
+    true: Features,
+    speakers: Column,
+    ks: Sequence[int],
+    resampling: Resampling,
+    size: int = 100,
+    draws: int = 1,
+    metric: Metric = "cosine",
+) -> pd.DataFrame:
+    """R@K of each clip's own face among size - 1 other speakers, each shown by one of their faces.
+
+    Which speakers are shown is averaged out exactly; which of their faces shows them, over `draws` choices.
+    """
+    index = stats.number_speakers(speakers, pred=pred, true=true)
+    if size > index.count:
+        raise UserError(
+            f"A gallery of {size} needs as many speakers, but there are {index.count}: ask for fewer."
+        )
+    placements = []
+    for shown in _shown_faces(index, draws, resampling.seed):
+        counts = [
+            (wins.sum(axis=1), ties.sum(axis=1))
+            for _, wins, ties in _against_others(pred, true, index, shown, metric)
+        ]
+        better, equal = (np.concatenate(side) for side in zip(*counts, strict=True))
+        placements.append(Ranks(better, equal, index.count - 1))
+    return recall(placements, speakers, ks, resampling, size)
+
+
+def _shown_faces(index: stats.Speakers, draws: int, seed: int) -> Iterator[Int[np.ndarray, "speakers"]]:
+    """For each draw, the clip whose face shows each speaker."""
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        order = rng.permutation(len(index.codes))
+        yield order[np.unique(index.codes[order], return_index=True)[1]]
+
+
+def _against_others(
+    pred: Features, true: Features, index: stats.Speakers, shown: Int[np.ndarray, "speakers"], metric: Metric
+) -> Iterator[tuple[slice, Bool[np.ndarray, "queries speakers"], Bool[np.ndarray, "queries speakers"]]]:
+    """Chunks of queries, and where each shown face of another speaker beats or ties with the query's own face."""
+    for start in range(0, len(pred), QUERY_CHUNK):
+        rows = slice(start, start + QUERY_CHUNK)
+        own = true[rows]
+        # One call scores own and shown faces, so that equal faces get equal scores.
+        scores = similarity(pred[rows], np.concatenate([own, true[shown]]), metric)
+        wins, ties = _compare(scores[:, len(own) :], np.diagonal(scores))
+        other = index.codes[rows, None] != np.arange(index.count)
+        yield rows, wins & other, ties & other
+
+
+def matching(
+    pred: Features,
+    true: Features,
+    speakers: Column,
+    resampling: Resampling,
+    n: int = 2,
+    draws: int = 1,
+    metric: Metric = "cosine",
+    strata: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """1:N matching: how often a voice's own face beats n - 1 random other speakers' faces, ties shared.
+
+    Rows: against anybody; against people who share the voice's value in each column of `strata`; against people
+    who share all of them. For n = 2 both sides are resampled, for larger n only the voices. Clips with fewer than
+    n - 1 opponents in the stratum are left out (NaN when none is left). The score of a model that knows nothing
+    but an attribute is this function on the one-hot attribute as both `pred` and `true`.
+    """
+    index = stats.number_speakers(speakers, pred=pred, true=true)
+    shown = list(_shown_faces(index, draws, resampling.seed))
+    compared = [list(_against_others(pred, true, index, faces, metric)) for faces in shown]
+    rows = []
+    for name, values in _strata(strata, len(pred)).items():
+        boards = [_board(chunks, values, index, faces) for chunks, faces in zip(compared, shown, strict=True)]
+        estimate = _matching_estimate(boards, np.asarray(speakers), index, n, resampling)
+        rows.append({"others": name, "n": n, "chance": 1 / n} | estimate.row())
+    return pd.DataFrame(rows)
+
+
+def _strata(strata: pd.DataFrame | None, n_clips: int) -> dict[str, Int[np.ndarray, "clips"]]:
+    """Stratum codes by name: everybody, each column, and all columns together."""
+    named = {"anybody": np.zeros(n_clips, dtype=int)}
+    if strata is None:
+        return named
+    named |= {f"same {column}": strata.groupby(column).ngroup().fillna(-1).to_numpy(int) for column in strata}
+    if strata.shape[1] > 1:
+        named["same " + " and ".join(strata)] = strata.groupby(list(strata)).ngroup().fillna(-1).to_numpy(int)
+    return named
+
+
+class Board(NamedTuple):
+    """For each clip and speaker: does that face lose to the clip's own, does it tie, is it an opponent."""
+
+    loses: Bool[np.ndarray, "clips speakers"]
+    ties: Bool[np.ndarray, "clips speakers"]
+    opponent: Bool[np.ndarray, "clips speakers"]
+
+
+def _board(
+    chunks: list[tuple[slice, np.ndarray, np.ndarray]],
+    values: Int[np.ndarray, "clips"],
+    index: stats.Speakers,
+    shown: Int[np.ndarray, "speakers"],
+) -> Board:
+    wins, ties = (np.concatenate([chunk[side] for chunk in chunks]) for side in (1, 2))
+    # A missing label is coded -1 and shares a stratum with nobody.
+    opponent = (index.codes[:, None] != np.arange(index.count)) & (values[:, None] == values[shown])
+    opponent &= (values >= 0)[:, None]
+    return Board(opponent & ~wins & ~ties, opponent & ties, opponent)
+
+
+def _matching_estimate(
+    boards: list[Board],
+    speakers: Shaped[np.ndarray, "clips"],
+    index: stats.Speakers,
+    n: int,
+    resampling: Resampling,
+) -> Estimate:
+    playable = np.all([board.opponent.sum(axis=1) >= n - 1 for board in boards], axis=0)
+    if not playable.any():
+        nothing = float("nan")
+        return Estimate(nothing, nothing, nothing, 0, 0, "none", np.empty(0))
+    if n > 2:
+        credit = np.mean([matching_credit(board, n)[playable] for board in boards], axis=0)
+        return stats.interval(credit, speakers[playable], resampling, share=True)
+    # Each voice counts once, however many opponents its stratum holds.
+    opponents = np.mean([board.opponent[playable] for board in boards], axis=0)
+    weight = 1 / opponents.sum(axis=1, keepdims=True)
+    credit = np.mean([board.loses[playable] + board.ties[playable] / 2 for board in boards], axis=0)
+    won, met = (
+        _by_speaker(cells * weight, index.codes[playable], index.count) for cells in (credit, opponents)
+    )
+    involved = np.flatnonzero(met.any(axis=0) | met.any(axis=1))
+    won, met = (part[np.ix_(involved, involved)] for part in (won, met))
+    return stats.crossed(won, met, int(playable.sum()), resampling)
+
+
+def _by_speaker(
+    cells: Float[np.ndarray, "clips speakers"], codes: Int[np.ndarray, "clips"], count: int
+) -> Float[np.ndarray, "speakers speakers"]:
+    sums = np.zeros((count, count))
+    np.add.at(sums, codes, cells)
+    return sums
+
+
+def matching_credit(board: Board, n: int) -> Float[np.ndarray, "clips"]:
+    """Expected score of one 1:N trial with n - 1 distinct random opponents; faces tied for first share it.
+
+    With w opponents worse, e equal, m in all: (C(w+e+1, n) - C(w, n)) / ((e+1) C(m, n-1)).
+    """
+    worse, equal, met = (part.sum(axis=1) for part in board)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (comb(worse + equal + 1, n) - comb(worse, n)) / ((equal + 1) * comb(met, n - 1))
+
+
+def trials(
+    pred: Features, true: Features, speakers: Column, seed: int, impostors: int = 1, metric: Metric = "cosine"
+) -> pd.DataFrame:
+    """Verification trials, one row each: `query` and `face` (speakers), `score`, `same`.
+
+    Every voice meets its own face and `impostors` faces of other speakers.
+    """
+    index = stats.number_speakers(speakers, pred=pred, true=true)
+    if index.count < 2:
+        raise UserError("Verification needs clips of at least two speakers: pass more clips.")
+    names = np.asarray(speakers)
+    clips = np.arange(len(names))
+    faces = np.column_stack([clips, *(_another_speaker(index, seed + i) for i in range(impostors))])
+    scores = np.empty(faces.shape)
+    for start in range(0, len(names), QUERY_CHUNK):
+        rows = slice(start, start + QUERY_CHUNK)
+        wanted = faces[rows]
+        block = similarity(pred[rows], true[wanted.ravel()], metric)
+        scores[rows] = block[np.arange(len(wanted))[:, None], np.arange(wanted.size).reshape(wanted.shape)]
+    table = {"query": names.repeat(faces.shape[1]), "face": names[faces.ravel()], "score": scores.ravel()}
+    return pd.DataFrame(table | {"same": (faces == clips[:, None]).ravel()})
+
+
+def _another_speaker(index: stats.Speakers, seed: int) -> Int[np.ndarray, "clips"]:
+    """For each clip, a random clip of another speaker."""
+    order = np.argsort(index.codes, kind="stable")
+    counts = np.bincount(index.codes)
+    first, own = (np.cumsum(counts) - counts)[index.codes], counts[index.codes]
+    pick = np.random.default_rng(seed).integers(0, len(index.codes) - own)
+    return order[np.where(pick >= first, pick + own, pick)]
+
+
+def verification(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """AUC and equal error rate of trials (columns `query face score same`), both speakers of a trial resampled."""
+    together = pd.concat([table["query"], table["face"]], ignore_index=True)
+    index = stats.number_speakers(together)
+    query, face = index.codes[: len(table)], index.codes[len(table) :]
+    scores, same = table["score"].to_numpy(float), table["same"].to_numpy(bool)
+    if same.all() or not same.any():
+        raise UserError(
+            "The column same holds one value only: verification needs matched and unmatched trials."
+        )
+
+    def by_trial(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates trials"]:
+        # A matched trial has one speaker, who counts once.
+        return weights[:, query] * np.where(same, 1, weights[:, face])
+
+    def auc(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates"]:
+        wins, pairs = stats.pair_wins(scores, same, by_trial(weights)).T
+        return wins / np.where(pairs > 0, pairs, np.nan)
+
+    def eer(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates"]:
+        return stats.equal_error_rate(*stats.weights_by_score(scores, same, by_trial(weights)))
+
+    rows = []
+    for name, statistic in (("auc", auc), ("eer", eer)):
+        estimate = stats.bootstrap(statistic, len(table), index.count, resampling, width=len(table))
+        rows.append({"metric": name, "chance": 0.5} | estimate.row())
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class LikelihoodRatio:
+    """Metric log p(face | prediction) - log p(face) under a joint Gaussian, fitted on pairs that are not tested.
+
+    Cosine weighs every direction by its size; this weighs it by what the voice tells of it. In canonical
+    directions, where prediction u and face v have unit variance and correlation r, the log ratio is the sum of
+    -log(1 - r^2) / 2 + (2 r u v - r^2 (u^2 + v^2)) / (2 (1 - r^2)).
+    """
+
+    pred_mean: Float[np.ndarray, "pred_dim"]
+    pred_map: Float[np.ndarray, "pred_dim canonical"]
+    true_mean: Float[np.ndarray, "true_dim"]
+    true_map: Float[np.ndarray, "true_dim canonical"]
+    correlations: Float[np.ndarray, "canonical"]
+
+    @classmethod
+    def fit(
+        cls,
+        pred: Float[np.ndarray, "clips pred_dim"],
+        true: Float[np.ndarray, "clips true_dim"],
+        dims: int = 32,
+    ) -> "LikelihoodRatio":
+        """Fit on one row a clip, in `dims` principal directions a side."""
+        pred_mean, pred_map = _whitening(pred.astype(float), dims)
+        true_mean, true_map = _whitening(true.astype(float), dims)
+        u, v = (pred - pred_mean) @ pred_map, (true - true_mean) @ true_map
+        left, correlations, right = np.linalg.svd(u.T @ v / len(u), full_matrices=False)
+        correlations = np.minimum(_without_noise(correlations, u.shape[1], v.shape[1], len(u)), 1 - RANK)
+        return cls(pred_mean, pred_map @ left, true_mean, true_map @ right.T, correlations)
+
+    def __call__(
+        self, queries: Float[np.ndarray, "queries pred_dim"], gallery: Float[np.ndarray, "gallery true_dim"]
+    ) -> Float[np.ndarray, "queries gallery"]:
+        u, v = (queries - self.pred_mean) @ self.pred_map, (gallery - self.true_mean) @ self.true_map
+        r, rest = self.correlations, 1 - self.correlations**2
+        squares = (np.square(u) @ (r**2 / rest))[:, None] + np.square(v) @ (r**2 / rest)
+        return (u * (r / rest)) @ v.T - squares / 2 - np.log(rest).sum() / 2
+
+
+def _whitening(
+    features: Float[np.ndarray, "clips dim"], dims: int
+) -> tuple[Float[np.ndarray, "dim"], Float[np.ndarray, "dim kept"]]:
+    """Mean and the map to at most `dims` principal components of unit variance; none where nothing varies."""
+    mean = features.mean(axis=0)
+    _, spread, directions = np.linalg.svd(features - mean, full_matrices=False)
+    kept = min(dims, int((spread > RANK * max(spread[0], np.abs(features).max())).sum()))
+    return mean, directions[:kept].T * (np.sqrt(len(features)) / spread[:kept])
+
+
+def _without_noise(
+    correlations: Float[np.ndarray, "canonical"], rows: int, columns: int, n_clips: int
+) -> Float[np.ndarray, "canonical"]:
+    """Canonical correlations less what chance adds: the optimal shrinkage of Gavish and Donoho (2017).
+
+    `n_clips` unrelated pairs give correlations of up to (1 + sqrt(beta)) sqrt(rows / n_clips), which become zero.
+    """
+    rows, columns = max(rows, columns), min(rows, columns)
+    unit, beta = np.sqrt(rows / n_clips), columns / max(rows, 1)
+    above = np.maximum(correlations / (unit or 1), 1 + np.sqrt(beta))
+    return unit * np.sqrt(np.maximum((above**2 - beta - 1) ** 2 - 4 * beta, 0)) / above

@@ -1,0 +1,42 @@
+"""Shared by all tests: two torch threads, and small sounds made on the spot."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+RATE = 16_000
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20190523)
+
+
+@pytest.fixture
+def speech_like(rng):
+    """`speech_like(seconds)`: noise, -6 dB an octave, that swells four times a second; float32, peak 0.5."""
+
+    def make(seconds):
+        n = round(seconds * RATE)
+        spectrum = np.fft.rfft(rng.standard_normal(n)) / np.maximum(np.fft.rfftfreq(n, 1 / RATE), 100)
+        syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * np.arange(n) / RATE)
+        wave = np.fft.irfft(spectrum, n) * syllables
+        return (0.5 * wave / np.abs(wave).max()).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture
+def tone(tmp_path):
+    """`tone("a.wav", ...)`: the path of a sound file that holds a sine, the same in every channel."""
+
+    def make(name, hertz=440.0, seconds=1.0, rate=RATE, channels=1, peak=0.5, subtype=None):
+        wave = peak * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+        path = tmp_path / name
+        soundfile.write(path, np.repeat(wave[:, None], channels, axis=1), rate, subtype)
+        return path
+
+    return make

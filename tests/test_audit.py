@@ -1,0 +1,171 @@
+"""The audit itself is audited: planted gaps are found, null data is not, and nothing depends on order or copies."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from fairlearn.metrics import MetricFrame
+from scipy.stats import norm
+
+from s2f import audit
+from s2f.paths import UserError
+from s2f.stats import Resampling
+
+QUICK = Resampling(seed=4, replicates=200)
+
+
+def people(rng, n_speakers=200, clips=4, gap=0.0, icc=0.2):
+    """Hits of mean .6 that go with the speaker, and groups; the last group's mean is lower by `gap`."""
+    group = rng.choice(["a", "b", "c"], n_speakers)
+    sex = rng.choice(["F", "M"], n_speakers)
+    level = 0.6 - gap * (group == "c")
+    own = rng.beta(level * (1 / icc - 1), (1 - level) * (1 / icc - 1))
+    speakers = np.repeat([f"s{i:04d}" for i in range(n_speakers)], clips)
+    hits = (rng.random(len(speakers)) < np.repeat(own, clips)).astype(float)
+    return (
+        hits,
+        pd.DataFrame({"group": group, "sex": sex}).loc[np.repeat(np.arange(n_speakers), clips)],
+        speakers,
+    )
+
+
+def run(hits, groups, speakers, resampling=QUICK, permutations=199, **options):
+    return audit.disaggregate(
+        hits, groups, speakers, resampling, metric="hit", permutations=permutations, share=True, **options
+    )
+
+
+def test_point_estimates_equal_fairlearn(rng):
+    hits, groups, speakers = people(rng)
+    found = run(hits, groups, speakers, intersections=[("sex", "group")]).set_index(["attribute", "group"])[
+        "estimate"
+    ]
+    for columns in (["sex"], ["sex", "group"]):
+        frame = MetricFrame(
+            metrics=lambda true, _: true.mean(), y_true=hits, y_pred=hits, sensitive_features=groups[columns]
+        )
+        for key, mean in frame.by_group.items():
+            label = key if isinstance(key, str) else " x ".join(key)
+            assert found[" x ".join(columns), label] == pytest.approx(mean, abs=1e-12)
+    assert found["all", "overall"] == pytest.approx(hits.mean(), abs=1e-12)
+
+
+def test_null_data_is_rejected_at_the_nominal_rate():
+    rejected = 0
+    for seed in range(300):
+        hits, groups, speakers = people(np.random.default_rng(seed), n_speakers=90, clips=5)
+        found = run(hits, groups, speakers, Resampling(seed=seed, replicates=2), permutations=99)
+        rejected += found.p_adj.min() <= 0.05
+    # 300 audits at .05: mean 15, standard deviation 3.8; 3.5 of them either way.
+    assert abs(rejected - 15) <= 3.5 * 3.8
+
+
+def test_a_planted_gap_is_found(rng):
+    hits, groups, speakers = people(rng, n_speakers=450, gap=0.25)
+    found = run(hits, groups, speakers).set_index(["attribute", "group"])
+    worst = found.loc["group", "c"]
+    assert worst.p_adj <= 0.01 and worst.ci_lo < 0.35 < worst.ci_hi and worst.difference < -worst.mdd80
+    gap, lowest = found.loc["group", "gap"], found.loc["group", "lowest"]
+    assert gap.estimate > gap.null_p95 > gap.null_mean and gap.p_raw <= 0.01
+    assert lowest.estimate < lowest.null_p95 < lowest.null_mean and lowest.p_raw <= 0.01
+    assert found.loc["sex", "F"].p_adj > 0.01
+
+
+def test_copies_of_clips_and_the_order_of_rows_change_nothing(rng):
+    hits, groups, speakers = people(rng, n_speakers=80)
+    order = rng.permutation(len(hits))
+    numbers = ["estimate", "ci_lo", "ci_hi", "p_raw", "p_adj", "mdd80", "null_mean"]
+    once = run(hits, groups, speakers)
+    twice = run(np.tile(hits, 2), pd.concat([groups, groups]), np.tile(speakers, 2))
+    mixed = run(hits[order], groups.iloc[order, ::-1], speakers[order])
+    for other in (twice, mixed):
+        same = once.merge(other, on=["attribute", "group"], suffixes=("", "_other"))
+        assert len(same) == len(once)
+        for name in numbers:
+            np.testing.assert_allclose(same[name], same[f"{name}_other"], atol=1e-10)
+
+
+def test_small_groups_show_their_size_and_nothing_else(rng):
+    hits, groups, speakers = people(rng, n_speakers=60, clips=2)
+    groups = groups.assign(rare=np.repeat(["x"] * 9 + ["y"] * 50 + [None], 2))
+    found = run(hits, groups, speakers).query("attribute == 'rare'").set_index("group")
+    assert list(found.index) == ["x", "y"]  # one group is left, so there is no gap
+    assert found.n_speakers["x"] == 9 and found.n_clips["x"] == 18
+    assert found.suppressed_reason["x"] == "fewer than 10 speakers"
+    assert found.loc["x", ["estimate", "ci_lo", "ci_hi", "p_raw", "mdd80"]].isna().all()
+    assert found.estimate["y"] == hits[18:118].mean() and np.isnan(found.p_raw["y"])
+
+
+def test_detectable_difference_is_that_of_a_two_sample_test(rng):
+    values = rng.normal(size=400)
+    found = run(values, pd.DataFrame({"half": ["a", "b"] * 200}), np.arange(400), permutations=999)
+    expected = (norm.ppf(0.975) + norm.ppf(0.8)) * values.std() * np.sqrt(2 / 200)
+    # The spread of 999 deals has a relative error of 1 / sqrt(2 x 999) = 2.2 %: four of them.
+    assert found.mdd80[1] == pytest.approx(expected, rel=4 * 0.022)
+
+
+def test_a_speaker_in_two_groups_is_named():
+    with pytest.raises(UserError, match="Speaker anna has more than one language"):
+        run(np.ones(2), pd.DataFrame({"language": ["en", "de"]}), np.array(["anna", "anna"]))
+
+
+def test_a_whole_audit_takes_seconds(rng):
+    hits, groups, speakers = people(rng, n_speakers=400)
+    groups = groups.assign(**{f"trait{i}": groups["group"].to_numpy()[::-1] for i in range(3)})
+    start = time.process_time()
+    found = audit.disaggregate(
+        hits, groups, speakers, Resampling(seed=0), metric="hit", intersections=[("sex", "group")], share=True
+    )
+    assert len(found) > 20 and time.process_time() - start < 5
+
+
+def test_a_perfect_painter_has_ratio_one_and_erasure_has_zero(rng):
+    true = rng.choice(["big", "small"], 300, p=[0.9, 0.1])
+    perfect = audit.painted_share(true, true, np.arange(300), QUICK)
+    assert (perfect[["ratio", "low", "high", "recall"]] == 1).all(axis=None)
+    erased = audit.painted_share(true, np.full(300, "big"), np.arange(300), QUICK).set_index("label")
+    assert erased.ratio["small"] == erased.recall["small"] == 0 and erased.painted_share["big"] == 1
+
+
+def test_the_bayes_painter_erases_as_theory_says_and_does_not_amplify():
+    rng = np.random.default_rng(0)
+    share, apart = 0.2, np.sqrt(2) * norm.ppf(0.92)  # voice evidence of AUC .92
+    small = rng.random(40_000) < share
+    voice = rng.normal(size=40_000) + apart * small
+    odds = share / (1 - share) * np.exp(apart * voice - apart**2 / 2)
+    posterior = np.stack([1 / (1 + odds), odds / (1 + odds)], axis=1)
+    true, painted = np.where(small, "small", "big"), np.where(odds > 1, "small", "big")
+    found = audit.painted_share(true, painted, np.arange(40_000) % 500, QUICK, posterior).set_index("label")
+    threshold = apart / 2 + np.log((1 - share) / share) / apart
+    recall, false = norm.sf(threshold - apart), norm.sf(threshold)
+    # Shares of 8,000 clips have a standard deviation of at most .0056: four of them.
+    assert found.recall["small"] == pytest.approx(recall, abs=0.022)
+    assert found.ratio["small"] == pytest.approx(recall + false * (1 - share) / share, abs=0.03)
+    assert found.bayes_ratio["small"] == found.ratio["small"] and found.amplification["small"] == 0
+    never = audit.painted_share(true, np.full(40_000, "big"), np.arange(40_000) % 500, QUICK, posterior)
+    assert never.amplification_low[1] > 0.5
+
+
+def test_shrinkage_finds_the_planted_slopes(rng):
+    speakers = np.repeat(np.arange(200), 3)
+    group = np.repeat(["a", "b"], 300)
+    age = np.repeat(rng.normal(45, 12, 200), 3)
+    slope = np.where(group == "a", 0.8, 0.2)
+    painted = 45 + slope * (age - 45) + 3 * rng.normal(size=600)
+    found = audit.shrinkage(age, painted, speakers, QUICK, group).set_index("group")
+    assert list(found.index) == ["overall", "a", "b"]
+    for name, planted in (("a", 0.8), ("b", 0.2)):
+        standard_error = (found.high[name] - found.low[name]) / (2 * 1.96)
+        assert abs(found.slope[name] - planted) < 4 * standard_error
+        assert found.variance_ratio[name] == pytest.approx(
+            painted[group == name].var() / age[group == name].var()
+        )
+
+
+def test_painted_share_refuses_labels_it_cannot_judge(rng):
+    true = np.array(["a", "b"])
+    with pytest.raises(UserError, match="3 columns for 2 labels"):
+        audit.painted_share(true, true, true, QUICK, posterior=np.ones((2, 3)))
+    with pytest.raises(UserError, match="No clip is truly 'c'"):
+        audit.painted_share(true, true, true, QUICK, labels=["a", "b", "c"])

@@ -1,0 +1,129 @@
+"""The commands: what they write and say, and how they refuse."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from s2f import cli, faces, predict
+
+RECALL = {"value": 0.31, "low": 0.27, "high": 0.35, "chance": 0.1}
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """A folder of models that draw one grey face for every voice."""
+    drawn = SimpleNamespace(image=np.full((8, 8, 3), 128, np.uint8), spread="Parts differ.")
+    model = SimpleNamespace(face=lambda wave, exaggeration: drawn)
+    monkeypatch.setattr(predict.Speech2Face, "load", lambda folder: model)
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def recording(tmp_path, speech_like):
+    soundfile.write(tmp_path / "rec.wav", speech_like(4), 16_000)
+    return tmp_path / "rec.wav"
+
+
+def test_face_writes_the_picture_and_says_what_it_is_not(models, recording, tmp_path):
+    out = tmp_path / "face.png"
+    result = run("face", recording, "-o", out, "--models", models)
+    assert result.exit_code == 0
+    assert (faces.read_image(out) == 128).all()
+    assert cli.CAVEAT in result.stdout
+    assert "not measured here" in result.stdout
+    assert "Parts differ." in result.stdout
+    assert result.stderr == ""
+
+
+def test_face_says_how_often_it_is_right(models, recording, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "retrieval.json").write_text(json.dumps({"recall_at_10_of_100": RECALL}))
+    result = run("face", recording, "-o", tmp_path / "face.png", "--models", models)
+    assert "31% of cases (95 % interval 27% to 35%; by chance 10%)" in result.stdout
+
+
+def test_face_warns_of_a_short_recording(models, tmp_path, speech_like):
+    soundfile.write(tmp_path / "short.wav", speech_like(1), 16_000)
+    result = run("face", tmp_path / "short.wav", "-o", tmp_path / "face.png", "--models", models)
+    assert result.exit_code == 0
+    assert "1.0 s of voice say little" in result.stderr
+    assert "Parts differ." not in result.stdout
+
+
+@pytest.mark.parametrize("out", ["face.jpg", "nowhere/face.png"])
+def test_face_refuses_a_place_where_no_picture_can_go(out, models, recording, tmp_path):
+    result = run("face", recording, "-o", tmp_path / out, "--models", models)
+    refused_in_one_sentence(result, out.split("/")[0])
+    assert not (tmp_path / out).exists()
+
+
+@pytest.mark.parametrize("exaggeration", ["nan", "-1", "6"])
+def test_face_refuses_an_exaggeration_without_meaning(exaggeration, models, recording, tmp_path):
+    out = tmp_path / "face.png"
+    result = run("face", recording, "-o", out, "--models", models, "--exaggeration", exaggeration)
+    refused_in_one_sentence(result, "between 0 and 5")
+
+
+def test_face_refuses_a_recording_that_is_none(models, tmp_path):
+    (tmp_path / "notes.wav").write_text("not audio")
+    result = run("face", tmp_path / "notes.wav", "-o", tmp_path / "face.png", "--models", models)
+    refused_in_one_sentence(result, "notes.wav")
+    assert not (tmp_path / "face.png").exists()
+
+
+def test_face_refuses_a_folder_without_models(recording, tmp_path):
+    result = run("face", recording, "-o", tmp_path / "face.png", "--models", tmp_path)
+    refused_in_one_sentence(result, tmp_path.name)
+
+
+def test_face_outside_a_study_asks_for_models(recording, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused_in_one_sentence(run("face", recording, "-o", tmp_path / "face.png"), "params.yaml")
+
+
+def test_a_defect_keeps_its_traceback(models, recording, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict.Speech2Face, "load", lambda folder: 1 / 0)
+    result = run("face", recording, "-o", tmp_path / "face.png", "--models", models)
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def refused_in_one_sentence(result, name):
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("s2f: ") and result.stderr.count("\n") == 1
+    assert name in result.stderr
+
+
+def test_check_says_what_to_do_next(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "params.yaml" in run("check").stdout
+
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / "dvc.yaml").touch()
+    result = run("check")
+    assert result.exit_code == 0
+    assert "missing   data/manifest.parquet" in result.stdout
+    assert result.stdout.endswith("make repro\n")
+
+    for file in cli.milestones(cli.Study(tmp_path)):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert run("check").stdout.endswith("s2f face REC.wav -o face.png\n")
+
+
+def test_check_names_a_package_outside_its_range(monkeypatch):
+    asked = ["numpy<1", "no-such-package", "pytest<1; extra == 'test'"]
+    monkeypatch.setattr(cli.metadata, "requires", lambda name: asked)
+    problems = cli.packages()
+    assert "is not <1" in problems
+    assert "no-such-package is missing" in problems
+    assert "pytest" not in problems

@@ -1,0 +1,266 @@
+"""The synthetic corpus: the same bytes however it was made, and tables that agree with the files."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from s2f import manifest
+from s2f.audio import SAMPLE_RATE
+from s2f.paths import UserError
+from s2f.shards import Shards
+from s2f.world import corpus, people
+
+SETTINGS = {
+    "clips_per_speaker": {"train": 3, "val": 1, "test": 2},
+    "seconds": {"train": 1.5, "val": 1.0, "test": 2.0},
+    "photos_per_speaker": 2,
+    "size": 16,
+    "session_spread": 1.0,
+    "photo_spread": 1.0,
+    "seed": 5,
+}
+SPEAKERS = {"train": 20, "val": 2, "test": 3}  # train fills more than one block
+
+
+@pytest.fixture(scope="module")
+def table():
+    parts = [
+        people.sample(n, split=split, seed=1, strength=1.0, confound=0.5) for split, n in SPEAKERS.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def built(table, tmp_path_factory):
+    root = tmp_path_factory.mktemp("corpus")
+    clips = corpus.build(table, **SETTINGS, folder=root / "data", scratch=root / "scratch", workers=2)
+    return root, clips
+
+
+def digests(folder):
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+class Interrupted(Exception):
+    pass
+
+
+def stopped_after(blocks, monkeypatch):
+    """Make a build fail once so many blocks have come back."""
+    complete = corpus.as_completed
+
+    def some(futures):
+        for count, future in enumerate(complete(futures)):
+            if count == blocks:
+                raise Interrupted
+            yield future
+
+    monkeypatch.setattr(corpus, "as_completed", some)
+
+
+def test_an_interrupted_build_goes_on_to_the_same_bytes_with_another_number_of_workers(
+    table, built, tmp_path, monkeypatch
+):
+    arguments = SETTINGS | {"folder": tmp_path / "data", "scratch": tmp_path / "scratch", "workers": 1}
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        stopped_after(3, patch)
+        corpus.build(table, **arguments)
+    assert not multiprocessing.active_children()
+    assert not (tmp_path / "data").exists()
+    finished = sorted((tmp_path / "scratch").glob("[!.]*.npz"))
+    assert len(finished) >= 3
+    finished[0].unlink()
+    whole = finished[1].read_bytes()
+    finished[1].write_bytes(whole[: len(whole) // 2])
+    kept, since = finished[2], finished[2].stat().st_mtime_ns
+
+    made = []
+    monkeypatch.setattr(corpus.ProcessPoolExecutor, "submit", noting(made))
+    corpus.build(table, **arguments)
+    assert finished[0] in made and finished[1] in made and kept not in made
+    assert since  # the block was there before and is used as it was
+    assert digests(tmp_path / "data") == digests(built[0] / "data")
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def noting(made):
+    """A `submit` that also notes which blocks it is given."""
+    submit = corpus.ProcessPoolExecutor.submit
+
+    def noted(pool, write):
+        made.append(write.__self__.path)
+        return submit(pool, write)
+
+    return noted
+
+
+def test_a_speaker_does_not_depend_on_who_else_is_in_the_table(table, built, tmp_path):
+    root, clips = built
+    few = table.iloc[[24, 3, 19]]
+    fewer = corpus.build(few, **SETTINGS, folder=tmp_path / "data", scratch=tmp_path / "scratch", workers=1)
+    old, new = Shards(root / "data" / "audio"), Shards(tmp_path / "data" / "audio")
+    place = ["audio_shard", "audio_offset", "audio_samples"]
+    before = clips.set_index("clip_id").loc[fewer["clip_id"], place]
+    for one, other in zip(before.itertuples(index=False), fewer[place].itertuples(index=False), strict=True):
+        np.testing.assert_array_equal(old.clip(*one), new.clip(*other))
+    faces = np.load(root / "data" / "faces" / "canonical.npy")[few.index]
+    np.testing.assert_array_equal(faces, np.load(tmp_path / "data" / "faces" / "canonical.npy"))
+    wild = np.load(root / "data" / "faces" / "wild.npy").reshape(-1, 2, 16, 16, 3)[few.index]
+    np.testing.assert_array_equal(wild, np.load(tmp_path / "data" / "faces" / "wild.npy").reshape(wild.shape))
+
+
+def test_the_manifest_keeps_its_schema_and_says_what_is_in_the_shards(table, built):
+    root, clips = built
+    on_disk = manifest.read(root / "data" / "manifest.parquet")
+    pd.testing.assert_frame_equal(on_disk, manifest.check(clips))
+    manifest.check_audio(on_disk, root / "data" / "audio")
+    assert on_disk.groupby("split", sort=False).size().to_dict() == {"train": 60, "val": 2, "test": 6}
+    assert (on_disk["audio_samples"] == on_disk["split"].map(SETTINGS["seconds"]) * SAMPLE_RATE).all()
+    packed = sum(path.stat().st_size for path in (root / "data" / "audio").iterdir())
+    assert packed == 2 * on_disk["audio_samples"].sum()
+    pd.testing.assert_frame_equal(pd.read_parquet(root / "data" / "people.parquet"), table)
+
+
+def test_no_clip_is_silent_or_clipped_and_no_two_are_the_same(built):
+    root, clips = built
+    shards = Shards(root / "data" / "audio")
+    seen = set()
+    for row in clips.itertuples():
+        wave = shards.clip(row.audio_shard, row.audio_offset, row.audio_samples)
+        assert 0.02 < np.sqrt(np.mean((wave / 32768) ** 2)) and np.abs(wave.astype(int)).max() < 32767
+        seen.add(wave.tobytes())
+    assert len(seen) == len(clips)
+
+
+def test_a_clip_comes_with_a_photograph_of_its_speaker(table, built):
+    root, clips = built
+    photos = pd.read_parquet(root / "data" / "faces" / "photos.parquet")
+    assert len(photos) == len(table) * 2
+    assert (photos["speaker_id"].to_numpy()[clips["face"].astype(int)] == clips["speaker_id"]).all()
+    assert (photos["split"].to_numpy()[clips["face"].astype(int)] == clips["split"]).all()
+    assert clips.groupby("speaker_id")["face"].nunique()[table["speaker_id"][0]] == 2
+    glasses = table.set_index("speaker_id")["glasses"].loc[photos["speaker_id"]]
+    assert (photos["glasses"].to_numpy() == glasses.to_numpy()).all()
+    assert photos["bg0"].nunique() > 40  # each photograph has a ground of its own
+
+
+def test_faces_are_pictures_and_landmarks_of_the_people(table, built):
+    faces = built[0] / "data" / "faces"
+    canonical, wild, landmarks = (
+        np.load(faces / f"{name}.npy") for name in ("canonical", "wild", "landmarks")
+    )
+    assert canonical.shape == (25, 16, 16, 3) and wild.shape == (50, 16, 16, 3)
+    assert canonical.dtype == wild.dtype == np.uint8
+    assert landmarks.shape == (25, 68, 2) and landmarks.dtype == np.float32
+    assert len(np.unique(canonical.reshape(25, -1), axis=0)) == 25
+    # The widest face has its jaw drawn widest: landmarks belong to the rows of the people.
+    width = landmarks[:, :17, 0].max(1) - landmarks[:, :17, 0].min(1)
+    assert np.corrcoef(width, table["face_face_w"])[0, 1] > 0.9
+    light = canonical.reshape(25, -1).mean(1)
+    assert np.corrcoef(light, table["face_ita"])[0, 1] > 0.5
+
+
+def test_wearing_glasses_changes_the_photographs_but_not_the_canonical_face(table):
+    rows = table.iloc[:2]
+    bare, worn = (
+        corpus.face_block(rows.assign(glasses=value), photos=2, size=32, spread=0.0, seed=1)
+        for value in (0, 1)
+    )
+    np.testing.assert_array_equal(bare["canonical"], worn["canonical"])
+    assert (bare["wild"] != worn["wild"]).any(axis=(1, 2, 3)).all()
+
+
+def test_the_session_is_recorded_as_truth(table):
+    block = corpus.speech_block(table.iloc[:4], clips=2, seconds=0.5, spread=0.0, seed=1)
+    truth = pd.DataFrame(block["truth"], columns=list(corpus.CLIP_TRUTH))
+    for name in ("f0_hz", "vtl_cm"):
+        np.testing.assert_allclose(truth[name], table[name].iloc[:4].repeat(2))
+
+
+def test_a_smaller_corpus_leaves_no_old_shards(table, tmp_path):
+    arguments = SETTINGS | {"folder": tmp_path / "data", "scratch": tmp_path / "scratch", "workers": 1}
+    (tmp_path / "data" / "audio").mkdir(parents=True)
+    (tmp_path / "data" / "audio" / "train-007.i16").write_bytes(b"old")
+    corpus.build(table.iloc[:1], **arguments)
+    assert [path.name for path in (tmp_path / "data" / "audio").iterdir()] == ["train-000.i16"]
+
+
+def test_a_block_depends_on_rows_settings_and_nothing_else(table, tmp_path):
+    def name(rows, **arguments):
+        (block,) = corpus._blocks(corpus.speech_block, rows, arguments, tmp_path)
+        return block.path
+
+    first = name(table.iloc[:5], clips=1, seed=0)
+    assert first == name(table.iloc[:5].copy(), clips=1, seed=0)
+    assert first != name(table.iloc[:5], clips=1, seed=1)
+    assert first != name(table.iloc[1:6], clips=1, seed=0)
+    assert first != name(table.iloc[:5].assign(wpm=150.0), clips=1, seed=0)
+
+
+@pytest.mark.parametrize("change", ["column", "twice", "split"])
+def test_a_table_that_cannot_be_built_is_refused_by_name(table, tmp_path, change):
+    wrong = {
+        "column": table.drop(columns="face_jaw_w"),
+        "twice": pd.concat([table, table.iloc[:1]]),
+        "split": table.assign(split="extra"),
+    }[change]
+    with pytest.raises(
+        UserError, match={"column": "face_jaw_w", "twice": "train00000", "split": "extra"}[change]
+    ):
+        corpus.build(wrong, **SETTINGS, folder=tmp_path, scratch=tmp_path / "scratch", workers=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_in_a_worker_reaches_the_caller_in_one_sentence(table, tmp_path):
+    table = table.assign(language=["tlh", *table["language"][1:]])
+    with pytest.raises(UserError, match="tlh"):
+        corpus.build(table, **SETTINGS, folder=tmp_path, scratch=tmp_path / "scratch", workers=1)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import pandas as pd
+from s2f.world import corpus
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    settings = json.loads((root / "settings.json").read_text())
+    people = pd.read_parquet(root / "table.parquet")
+    corpus.build(people, **settings, folder=root / "data", scratch=root / "scratch", workers=2)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
+def test_control_c_stops_at_once_and_leaves_finished_blocks(table, tmp_path):
+    settings = SETTINGS | {"seconds": {"train": 60.0, "val": 60.0, "test": 60.0}, "size": 64}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    table.to_parquet(tmp_path / "table.parquet")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", tmp_path], start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "scratch").glob("[!.]*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    finished = set((tmp_path / "scratch").glob("[!.]*.npz"))
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(timeout=10) != 0
+    with pytest.raises(ProcessLookupError):  # nobody of the group is left
+        os.killpg(run.pid, 0)
+    assert finished and finished <= set((tmp_path / "scratch").glob("*.npz"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_workers_leave_the_threads_of_the_caller_alone(built):
+    assert torch.get_num_threads() == 2

@@ -1,0 +1,169 @@
+"""The paper's tables against their definitions, planted effects found, and nothing found where there is nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import pearsonr
+from sklearn.metrics import balanced_accuracy_score
+
+from s2f import evaluate, stats
+from s2f.paths import UserError
+
+QUICK = stats.Resampling(seed=2, replicates=300)
+
+
+def clips_of(n_speakers, clips, rng, dim=6, noise=0.5):
+    """Features that are a speaker's own plus the noise of each clip."""
+    speakers = np.repeat(np.arange(n_speakers), clips)
+    own = rng.normal(size=(n_speakers, dim))
+    return own[speakers] + noise * rng.normal(size=(len(speakers), dim)), own[speakers], speakers
+
+
+def test_feature_similarity_has_the_known_values():
+    pred, true = np.array([[3.0, 0], [0, 2.0]]), np.array([[0, 4.0], [0, 1.0]])
+    found = evaluate.feature_similarity(pred, true)
+    assert list(found.index) == ["angle_deg", "l2", "l1"]
+    np.testing.assert_allclose(found, [[45, 45], [3, 2], [4, 3]], atol=1e-12)
+
+
+def test_confusion_normalises_rows_and_keeps_empty_ones():
+    found = evaluate.confusion(
+        np.array(["a", "a", "a", "b"]), np.array(["a", "b", "a", "b"]), ["a", "b", "c"]
+    )
+    np.testing.assert_allclose(found.loc["a"], [2 / 3, 1 / 3, 0, 3])
+    assert found.loc["c", "a":"c"].isna().all() and found.loc["c", "n"] == 0
+    with pytest.raises(UserError, match="'b' is not one of"):
+        evaluate.confusion(np.array(["a"]), np.array(["b"]), ["a"])
+
+
+def test_agreement_equals_sklearn(rng):
+    true = rng.choice(["x", "y", "z"], 200, p=[0.6, 0.3, 0.1])
+    painted = np.where(rng.random(200) < 0.6, true, "x")
+    found = evaluate.agreement(true, painted, np.arange(200), QUICK)
+    assert found.value["overall"] == pytest.approx((true == painted).mean())
+    assert found.value["balanced"] == pytest.approx(balanced_accuracy_score(true, painted))
+    assert found.chance["overall"] == pytest.approx((true == "x").mean())
+
+
+def test_attribute_classifier_reads_labels_and_numbers(rng):
+    features = rng.normal(size=(300, 5))
+    sex, age = np.where(features[:, 0] > 0, "F", "M"), 40 + 10 * features[:, 1]
+    assert evaluate.attribute_classifier(features, sex).score(features, sex) > 0.95
+    assert evaluate.attribute_classifier(features, age).score(features, age) > 0.95
+
+
+def test_craniofacial_finds_a_planted_correlation_and_no_other(rng):
+    drawn, true, speakers = clips_of(80, 3, rng, dim=2, noise=1.0)
+    drawn[:, 1] = rng.permutation(drawn[:, 1])
+    found = evaluate.craniofacial(true, drawn, ["planted", "nothing"], speakers, QUICK, permutations=199)
+    planted, nothing = found.iloc[0], found.iloc[1]
+    assert planted.r == pytest.approx(pearsonr(true[:, 0], drawn[:, 0]).statistic, abs=1e-12)
+    assert planted.low < np.sqrt(0.5) < planted.high and planted.p == planted.p_adjusted == 1 / 200
+    assert nothing.p > 0.01 and planted["random"] < planted.random_p95 < 0.5
+
+
+def test_a_difference_between_the_sexes_vanishes_within_them(rng):
+    sex = np.repeat(["F", "M"], 60)
+    shift = 3.0 * (sex == "M")[:, None]
+    true, drawn = (shift + rng.normal(size=(120, 1)) for _ in range(2))
+    found = evaluate.craniofacial(true, drawn, ["jaw"], np.arange(120), QUICK, strata=sex, permutations=199)
+    everybody, within = found.iloc[0], found.iloc[1]
+    assert everybody.r > 0.5 and everybody.p < 0.01
+    assert within.low < 0 < within.high and within.p > 0.01
+
+
+def test_p_values_of_unrelated_speakers_are_not_too_small():
+    small = 0
+    for seed in range(200):
+        local = np.random.default_rng(seed)
+        true, drawn = (np.repeat(local.normal(size=(30, 1)), 4, axis=0) for _ in range(2))
+        quick = stats.Resampling(seed=seed, replicates=10)
+        found = evaluate.craniofacial(true, drawn, ["x"], np.repeat(np.arange(30), 4), quick, permutations=99)
+        small += found.p[0] <= 0.05
+    # 200 tests at .05: mean 10, standard deviation 3.08; 3.5 of them above. By clip, with a quarter of the variance, it would be 66.
+    assert small <= 10 + 3.5 * 3.08
+
+
+def test_duration_curve_pairs_the_durations(rng):
+    speakers = np.repeat(np.arange(40), 2)
+    base = 10 * rng.normal(size=80)
+    found = evaluate.duration_curve({6.0: base, 3.0: base + 1}, speakers, QUICK)
+    assert list(found.seconds) == [3, 6]
+    np.testing.assert_allclose(found.loc[0, ["versus_longest", "versus_low", "versus_high"]].astype(float), 1)
+    assert found.high[0] - found.low[0] > 1
+
+
+def test_consistency_equals_its_definitions(rng):
+    pred, _, speakers = clips_of(50, 4, rng, noise=0.5)
+    found = evaluate.consistency(pred, speakers, QUICK)
+    unit = pred / np.linalg.norm(pred, axis=1, keepdims=True)
+    angle = np.degrees(np.arccos(np.clip(unit @ unit.T, -1, 1)))
+    same = speakers[:, None] == speakers
+    off = ~np.eye(len(pred), dtype=bool)
+    assert found.value["same speaker, degrees"] == pytest.approx(angle[same & off].mean())
+    assert found.value["other speakers, degrees"] == pytest.approx(angle[~same].mean())
+    icc = found.loc["intraclass correlation"]
+    assert icc.low < 1 / (1 + 0.25) < icc.high
+
+
+def test_consistency_of_one_face_for_everybody_is_zero():
+    found = evaluate.consistency(np.ones((60, 3)), np.repeat(np.arange(30), 2), QUICK)
+    assert found.value["intraclass correlation"] == 0
+    with pytest.raises(UserError, match="two clips of one speaker"):
+        evaluate.consistency(np.ones((3, 2)), np.arange(3), QUICK)
+
+
+def probe_world(rng, n_speakers=200):
+    features, own, speakers = clips_of(n_speakers, 2, rng, dim=10)
+    labels = pd.DataFrame(
+        {
+            "glasses": rng.random(n_speakers)[speakers] < 0.4,
+            "hair_red": rng.normal(size=n_speakers)[speakers],
+            "sex": np.where(own[:, 0] > 0, "F", "M"),
+            "size": own[:, 1],
+        }
+    )
+    return features, labels, speakers, speakers < n_speakers // 2
+
+
+def test_probes_find_what_is_there_and_only_that(rng):
+    features, labels, speakers, train = probe_world(rng)
+    found = evaluate.negative_controls(features, labels, speakers, train, QUICK).set_index("control")
+    assert list(found.metric) == ["auc", "r", "auc", "r"]
+    assert list(found.at_chance) == [True, True, False, False]
+    assert found.value["sex"] > 0.9 and found.value["size"] > 0.8
+
+
+def test_a_control_that_goes_with_sex_is_at_chance_within_sex(rng):
+    features, labels, speakers, train = probe_world(rng, 400)
+    likely = np.where(labels.sex == "F", 0.8, 0.2)
+    beard = pd.DataFrame({"beard": rng.random(400)[speakers] < likely, "brow": 2 * likely + labels.hair_red})
+    alone = evaluate.negative_controls(features, beard, speakers, train, QUICK)
+    within = evaluate.negative_controls(features, beard, speakers, train, QUICK, strata=labels["sex"])
+    assert not alone.at_chance.any() and within.at_chance.all()
+
+
+def test_probes_of_one_face_for_everybody_are_exactly_at_chance(rng):
+    _, labels, speakers, train = probe_world(rng)
+    found = evaluate.negative_controls(np.full((400, 3), 0.1), labels, speakers, train, QUICK)
+    assert (found["value"] == found["chance"]).all()
+
+
+def test_probes_refuse_a_shared_speaker_and_many_labels(rng):
+    features, labels, speakers, train = probe_world(rng)
+    with pytest.raises(UserError, match="Speaker 0 is on both sides"):
+        evaluate.negative_controls(features, labels, speakers, np.arange(400) % 2 == 0, QUICK)
+    background = pd.DataFrame({"background": rng.choice(["a", "b", "c"], 400)})
+    with pytest.raises(UserError, match="background has 3 labels"):
+        evaluate.negative_controls(features, background, speakers, train, QUICK)
+
+
+def test_share_of_ceiling_scales_the_interval_and_pairs_with_an_estimated_ceiling(rng):
+    speakers = np.arange(50)
+    hits = rng.random(50)
+    value = stats.interval(hits, speakers, QUICK)
+    share = evaluate.share_of_ceiling(value, 0.25, 0.75, QUICK)
+    np.testing.assert_allclose([share.low, share.high], [(value.low - 0.25) * 2, (value.high - 0.25) * 2])
+    ceiling = stats.interval(2 * hits, speakers, QUICK)
+    share = evaluate.share_of_ceiling(value, 0.0, ceiling, QUICK)
+    np.testing.assert_allclose([share.value, share.low, share.high], 0.5)

@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from s2f import faces
+from s2f.paths import UserError
+
+INDICES = [name.endswith(("_idx", "_index")) for name in faces.MEASURES]
+AREAS = [name.endswith("_area") for name in faces.MEASURES]
+
+# Where each point goes when a face is mirrored.
+MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+
+
+def face():
+    """A symmetric face, drawn so that each measure is a round number; points no measure uses lie at 0."""
+    points = np.zeros((68, 2))
+    named = {
+        27: (0, 0), 31: (-15, 45), 33: (0, 50), 35: (15, 45),
+        39: (-16, 0), 42: (16, 0), 36: (-40, 0), 45: (40, 0),
+        1: (-62.5, 20), 15: (62.5, 20), 4: (-45, 90), 12: (45, 90), 8: (0, 118),
+        48: (-25, 73), 54: (25, 73), 49: (-15, 67), 53: (15, 67), 50: (-6, 65), 52: (6, 65), 51: (0, 66),
+        57: (0, 83), 62: (0, 72), 66: (0, 74),
+    }  # fmt: skip
+    for index, point in named.items():
+        points[index] = point
+    return points
+
+
+def test_a_drawn_face_has_the_measures_it_was_drawn_with():
+    expected = {
+        "upper_lip_height": 23,
+        "philtrum_width": 12,
+        "lateral_upper_lip_heights": 22,
+        "jaw_width": 90,
+        "nose_height": 50,
+        "nose_width": 30,
+        "labio_oral_region": 50,
+        "mandibular_idx": 0.5,
+        "intercanthal_idx": 0.4,
+        "nasal_index": 0.6,
+        "vermilion_height_idx": 0.7,
+        "mouth_face_width_idx": 0.4,
+        "nose_area": 750,
+    }
+    assert tuple(expected) == faces.MEASURES
+    np.testing.assert_allclose(faces.measures(face()), list(expected.values()), rtol=1e-14)
+
+
+seeds = st.integers(0, 2**32 - 1)
+# Sixteen digits, less what a few dozen operations and coordinates up to 1e3 cost.
+CLOSE = {"rtol": 1e-9, "atol": 0}
+
+
+def any_face(seed):
+    """The drawn face with every point moved a little, so that no length vanishes and no symmetry is left."""
+    return face() + np.random.default_rng(seed).uniform(-1, 1, (68, 2))
+
+
+@given(seeds, st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
+def test_moving_a_face_changes_nothing(seed, right, down):
+    points = any_face(seed)
+    np.testing.assert_allclose(faces.measures(points + [right, down]), faces.measures(points), **CLOSE)
+
+
+@given(seeds, st.floats(-np.pi, np.pi))
+def test_turning_a_face_changes_nothing(seed, angle):
+    points = any_face(seed)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    np.testing.assert_allclose(faces.measures(points @ turn), faces.measures(points), **CLOSE)
+
+
+@given(seeds, st.floats(0.01, 100))
+def test_indices_have_no_scale_lengths_one_areas_two(seed, scale):
+    points = any_face(seed)
+    power = np.select([INDICES, AREAS], [0, 2], default=1)
+    np.testing.assert_allclose(faces.measures(scale * points), faces.measures(points) * scale**power, **CLOSE)
+
+
+@given(seeds)
+def test_a_mirrored_face_measures_the_same(seed):
+    points = any_face(seed)
+    np.testing.assert_allclose(faces.measures(points[MIRROR] * [-1, 1]), faces.measures(points), **CLOSE)
+
+
+def test_a_batch_is_its_faces():
+    batch = np.stack([any_face(seed) for seed in range(6)]).reshape(2, 3, 68, 2)
+    measured = faces.measures(batch)
+    assert measured.shape == (2, 3, 13)
+    for index in np.ndindex(2, 3):
+        np.testing.assert_allclose(measured[index], faces.measures(batch[index]), rtol=1e-15)
+
+
+def test_float32_landmarks_are_measured_in_float64():
+    points = any_face(0).astype(np.float32)
+    measured = faces.measures(points)
+    assert measured.dtype == np.float64
+    assert np.array_equal(measured, faces.measures(points.astype(np.float64)))
+
+
+@pytest.fixture
+def image(rng):
+    return rng.integers(0, 256, (12, 9, 3), dtype=np.uint8)
+
+
+def test_png_keeps_every_pixel_and_every_byte(image, tmp_path):
+    for name in ("one.png", "two.png"):
+        faces.save_png(image, tmp_path / name)
+    assert np.array_equal(faces.read_image(tmp_path / "one.png"), image)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_grey_and_transparent_pictures_become_rgb(image, tmp_path):
+    Image.fromarray(image[..., 0]).save(tmp_path / "grey.png")
+    Image.fromarray(image).convert("RGBA").save(tmp_path / "alpha.png")
+    assert np.array_equal(faces.read_image(tmp_path / "grey.png"), np.repeat(image[..., :1], 3, axis=-1))
+    assert np.array_equal(faces.read_image(tmp_path / "alpha.png"), image)
+
+
+def test_a_photograph_taken_sideways_is_turned_upright(image, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn a quarter clockwise to view
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(faces.read_image(tmp_path / "a.png"), np.rot90(image, -1))
+
+
+def test_a_missing_picture_is_named(tmp_path):
+    with pytest.raises(UserError, match="no picture .*a.png"):
+        faces.read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_is_named(content, tmp_path):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UserError, match="a.png is not a picture"):
+        faces.read_image(tmp_path / "a.png")
+
+
+def test_half_a_picture_is_refused(rng, tmp_path):
+    faces.save_png(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="not a picture"):
+        faces.read_image(tmp_path / "a.png")
+
+
+@given(count=st.integers(1, 7), columns=st.integers(1, 4))
+def test_a_sheet_holds_the_images_row_by_row_and_then_white(count, columns):
+    images = np.random.default_rng(0).integers(0, 255, (count, 3, 2, 3), dtype=np.uint8)
+    sheet = faces.sheet(images, columns)
+    rows = -(-count // columns)
+    assert sheet.shape == (3 * rows, 2 * columns, 3)
+    for cell in range(rows * columns):
+        top, left = 3 * (cell // columns), 2 * (cell % columns)
+        expected = images[cell] if cell < count else 255
+        assert (sheet[top : top + 3, left : left + 2] == expected).all()
+
+
+@pytest.mark.parametrize(("count", "columns"), [(0, 3), (3, 0)])
+def test_an_empty_sheet_is_refused(count, columns):
+    with pytest.raises(UserError, match="cannot fill"):
+        faces.sheet(np.zeros((count, 2, 2, 3), np.uint8), columns)

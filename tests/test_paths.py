@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+
+from s2f.paths import Study, UserError, replacing, study, write_json
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_a_study_is_found_from_a_folder_inside_it(root):
+    inside = root / "notebooks" / "deep"
+    inside.mkdir(parents=True)
+    assert study(inside) == study(root) == Study(root)
+
+
+def test_the_nearest_study_wins(root):
+    inner = root / "studies" / "published"
+    inner.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        (inner / name).touch()
+    assert study(inner).root == inner
+
+
+def test_the_working_folder_is_the_default(root, monkeypatch):
+    monkeypatch.chdir(root)
+    assert study() == Study(root)
+
+
+def test_params_alone_make_no_study(tmp_path):
+    (tmp_path / "params.yaml").touch()
+    with pytest.raises(UserError, match="params.yaml and dvc.yaml"):
+        study(tmp_path)
+
+
+def test_everything_of_a_study_lies_in_it(root):
+    here = study(root)
+    places = {here.params, here.data, here.models, here.features, here.results, here.build, here.scratch}
+    assert len(places) == 7
+    assert {place.parent for place in places} == {root}
+
+
+def test_replacing_keeps_the_suffix_and_makes_the_folder(tmp_path):
+    path = tmp_path / "new" / "a.npy"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent and temporary.suffix == ".npy"
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_sorted_rounded_and_plain(tmp_path):
+    path = tmp_path / "a.json"
+    table = {
+        "b": np.float32(1 / 3),
+        "a": [float("nan"), 2, True, None],
+        "c": np.arange(2),
+        "d": (1e-9 / 3, "é"),
+    }
+    write_json(table, path)
+    text = path.read_text(encoding="utf-8")
+    assert text.endswith("}\n") and '  "a": [\n' in text
+    assert list(json.loads(text)) == ["a", "b", "c", "d"]
+    expected = {"a": [None, 2, True, None], "b": 0.333333, "c": [0, 1], "d": [3.33333e-10, "é"]}
+    assert json.loads(text) == expected
+
+
+def test_infinity_is_refused(tmp_path):
+    with pytest.raises(ValueError):
+        write_json({"a": float("inf")}, tmp_path / "a.json")
+    assert not list(tmp_path.iterdir())

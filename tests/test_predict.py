@@ -1,0 +1,152 @@
+"""Prediction: the right seconds are heard, batches change nothing, and a face comes with its spread."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from s2f import predict, voice_encoder, weights
+from s2f.audio import SAMPLE_RATE, fit_length, spectrogram, to_int16
+from s2f.face_decoder import SMALL as SMALL_DECODER
+from s2f.face_decoder import FaceDecoder
+from s2f.face_encoder import FaceEncoder, small
+from s2f.faces import MEASURES
+from s2f.paths import UserError
+from s2f.shards import Shards, ShardWriter
+
+CPU = torch.device("cpu")
+# Rounding of one product of n float32 terms is below n * 2**-24 of their size; the longest sums here are dense layers of
+# some 2,000 terms, and five layers add up: 5 * 2000 * 2**-24 = 6e-4 at the very worst, a tenth of that in practice.
+TOLERANCE = {"rtol": 0, "atol": 6e-4}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    return voice_encoder.VoiceEncoder(voice_encoder.SMALL).eval()
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    torch.manual_seed(0)
+    decoder = FaceDecoder(SMALL_DECODER)
+    decoder.set_mean(torch.rand(68, 2) * 50 + 7)
+    torch.nn.init.normal_(decoder.landmarks[-1].weight, std=0.02)
+    return decoder.eval()
+
+
+@pytest.fixture
+def clips(tmp_path, rng):
+    """Five clips from 0.5 to 8 s, as manifest rows."""
+    lengths = [int(seconds * SAMPLE_RATE) for seconds in (0.5, 2.0, 3.0, 6.0, 8.0)]
+    with ShardWriter(tmp_path / "audio", "test", 200_000) as writer:
+        places = [writer.append(to_int16(rng.normal(0, 0.1, length))) for length in lengths]
+    shards, offsets = zip(*places, strict=True)
+    return pd.DataFrame({"audio_shard": shards, "audio_offset": offsets, "audio_samples": lengths})
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return Shards(tmp_path / "audio")
+
+
+def heard_plainly(shards, clip, seconds, tile_to):
+    wave = shards.clip(clip.audio_shard, clip.audio_offset, clip.audio_samples)[: int(seconds * SAMPLE_RATE)]
+    return np.concatenate([wave] * 12)[: int(max(seconds, tile_to) * SAMPLE_RATE)]
+
+
+@pytest.mark.parametrize(("seconds", "tile_to"), [(1.0, 6.0), (3.0, 3.0), (4.0, 6.0), (6.0, 3.0)])
+def test_the_first_seconds_are_heard_and_short_ones_repeated(encoder, shards, clips, seconds, tile_to):
+    features = predict.voice_features(encoder, shards, clips, seconds, batch=2, device=CPU, tile_to=tile_to)
+    for clip, feature in zip(clips.itertuples(), features, strict=True):
+        wave = torch.from_numpy(heard_plainly(shards, clip, seconds, tile_to))
+        with torch.inference_mode():
+            np.testing.assert_allclose(feature, encoder(spectrogram(wave[None]))[0].numpy(), **TOLERANCE)
+
+
+def test_batches_change_nothing(encoder, decoder, shards, clips, rng):
+    photos = rng.integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    face_encoder = FaceEncoder(small(classes=3))
+    voices, seen, drawn = [], [], []
+    for batch in (1, 2, 5):
+        voices.append(predict.voice_features(encoder, shards, clips, 3.0, batch, CPU))
+        seen.append(predict.photo_features(face_encoder, photos, batch, CPU))
+        drawn.append(predict.draw(decoder, voices[0], batch, CPU))
+    for other in (1, 2):
+        np.testing.assert_allclose(voices[other], voices[0], **TOLERANCE)
+        np.testing.assert_allclose(seen[other], seen[0], **TOLERANCE)
+        # A rounding difference of a pixel can cross one half: one level of 255.
+        assert np.abs(drawn[other][0].astype(int) - drawn[0][0]).max() <= 1
+        np.testing.assert_allclose(drawn[other][1], drawn[0][1], rtol=0, atol=64 * TOLERANCE["atol"])
+
+
+def test_features_of_speech_can_be_drawn(encoder, decoder, shards, clips):
+    features = predict.voice_features(encoder, shards, clips, 3.0, 5, CPU)
+    images, landmarks = predict.draw(decoder, features, 5, CPU)
+    assert images.shape == (5, 64, 64, 3) and images.dtype == np.uint8
+    assert landmarks.shape == (5, 68, 2)
+
+
+@pytest.fixture
+def system(encoder, decoder):
+    return predict.Speech2Face(encoder, decoder, {"seconds": 3.0, "mean_feature": [0.0] * 256})
+
+
+def test_a_face_comes_with_the_range_of_its_measures(system, speech_like):
+    face = system.face(speech_like(6.0))
+    assert face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (256,)
+    assert tuple(face.spread.measures) == MEASURES
+    assert all(low <= high for low, high in face.spread.measures.values())
+    assert 0 < face.spread.degrees < 180
+    assert "degrees apart" in str(face.spread)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 3.0])
+def test_a_recording_that_only_repeats_itself_has_no_spread(system, speech_like, seconds):
+    # A part of a short recording is all of it, so the three parts are the same wave: nothing but rounding is left.
+    assert system.face(speech_like(seconds)).spread.degrees < 0.1
+
+
+def test_a_voice_that_changes_spreads_more_than_one_that_does_not(system):
+    time = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
+    steady = (0.3 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
+    changing = np.where(time < 3, steady, 0.3 * np.sin(2 * np.pi * 1500 * time)).astype(np.float32)
+    assert system.face(changing).spread.degrees > 10 * system.face(steady).spread.degrees
+
+
+def test_a_short_recording_is_that_recording_repeated(system, speech_like):
+    wave = speech_like(1.0)
+    np.testing.assert_array_equal(system.face(wave).feature, system.face(fit_length(wave, 3 * SAMPLE_RATE)).feature)
+
+
+def test_a_very_long_recording_is_cut(system, speech_like):
+    wave = speech_like(31.0)
+    np.testing.assert_array_equal(system.face(wave).feature, system.face(wave[: 30 * SAMPLE_RATE]).feature)
+
+
+def test_exaggeration_moves_the_face_but_not_the_feature(system, speech_like):
+    wave = speech_like(3.0)
+    plain, strong = system.face(wave), system.face(wave, exaggeration=1.4)
+    np.testing.assert_array_equal(strong.feature, plain.feature)
+    # The mean feature is 0 here, so the exaggerated face is that of 2.4 times the feature.
+    images, _ = predict.draw(system.face_decoder, 2.4 * plain.feature[None], 1, CPU)
+    assert np.abs(strong.image.astype(int) - images[0]).max() <= 1
+    assert (strong.landmarks != plain.landmarks).any()
+
+
+def test_what_was_saved_is_loaded(system, tmp_path, speech_like, rng):
+    origin = {"data_md5": "0" * 32, "code": "0" * 16}
+    weights.save(tmp_path / "voice.safetensors", **origin, encoder=system.voice_encoder)
+    weights.save(tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder)
+    predict.write_facts(tmp_path, 3.0, np.zeros((2, 256), np.float32))
+    loaded, wave = predict.Speech2Face.load(tmp_path), speech_like(4.0)
+    np.testing.assert_array_equal(loaded.face(wave).image, system.face(wave).image)
+
+
+def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path):
+    with pytest.raises(UserError, match=r"voice\.safetensors: make it with `dvc repro train`"):
+        predict.Speech2Face.load(tmp_path)
+    for name in ("voice.safetensors", "facts.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"face\.safetensors: make it with `dvc repro face_model`"):
+        predict.Speech2Face.load(tmp_path)

@@ -1,0 +1,203 @@
+"""What holds for the whole repository: its library, notebooks, stages, files and the commands it names."""
+
+import ast
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+from closure import NOTEBOOKS, ROOT, closure, code
+from dvc.cli import parse_args as parse_dvc
+from importlinter.cli import lint_imports
+from ruamel.yaml import YAML
+
+from s2f import cli, config, notebook
+
+LONGEST_MODULE = 400
+LONGEST_NOTEBOOK = 80
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def lines_of_code(source: str) -> int:
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in source.splitlines())
+
+
+def tracked() -> list[Path]:
+    """The files that are, or on the next `git add` would be, in Git."""
+    # The checkout may belong to another user than the one who tests it.
+    git = ["git", "-C", str(ROOT), "-c", f"safe.directory={ROOT}"]
+    listing = subprocess.check_output([*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    return [ROOT / name for name in listing.decode().split("\0") if (ROOT / name).is_file()]
+
+
+# Library
+
+
+def test_modules_are_short():
+    lengths = {str(file): len(file.read_text().splitlines()) for file in (ROOT / "s2f").rglob("*.py")}
+    assert {file: n for file, n in lengths.items() if n > LONGEST_MODULE} == {}
+
+
+def test_packages_hold_no_code():
+    """The closure of a stage leaves `__init__` files out, so they may say only what the package is."""
+    for file in (ROOT / "s2f").rglob("__init__.py"):
+        _docstring, *rest = ast.parse(file.read_text()).body
+        assert [ast.unparse(line).split(" = ")[0] for line in rest] in ([], ["__version__"]), file
+
+
+def test_layers_hold(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True) == 0
+
+
+# Notebooks
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@each_notebook
+def test_notebook_is_stripped(path):
+    for cell in notebook.code_cells(notebook.read(path)):
+        assert (cell["outputs"], cell["execution_count"]) == ([], None)
+
+
+@each_notebook
+def test_notebook_runs_on_the_kernel_everybody_has(path):
+    assert notebook.read(path)["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@each_notebook
+def test_notebook_is_short_and_defines_no_class(path):
+    assert lines_of_code(code(path)) <= LONGEST_NOTEBOOK
+    assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(ast.parse(code(path))))
+
+
+@each_notebook
+def test_notebook_says_first_what_it_is(path):
+    assert notebook.read(path)["cells"][0]["cell_type"] == "markdown"
+
+
+def parameters(path: Path) -> dict:
+    """The assignments of the one cell tagged `parameters`, each a plain value."""
+    (cell,) = filter(notebook.is_parameters, notebook.code_cells(notebook.read(path)))
+    assignments = ast.parse(notebook.source(cell)).body
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in assignments}
+
+
+@each_notebook
+def test_notebook_has_parameters(path):
+    assert parameters(path)
+
+
+# Chain
+
+
+def stages() -> dict[str, dict]:
+    """The stages of dvc.yaml that run a notebook: its file, its section of params.yaml, its library files."""
+    found = {}
+    chain = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
+    for name, stage in chain["stages"].items():
+        words = shlex.split(stage["cmd"])
+        if words[:4] != ["python", "-m", "s2f.notebook", "run"]:
+            continue
+        found[name] = {
+            "notebook": ROOT / "notebooks" / f"{words[4]}.ipynb",
+            "section": words[words.index("--params") + 1],
+            "modules": sorted(dep for dep in stage["deps"] if dep.startswith("s2f/")),
+        }
+    return found
+
+
+STAGES = stages()
+each_stage = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
+
+
+def test_there_are_stages():
+    assert STAGES
+
+
+@each_stage
+def test_parameters_of_the_notebook_are_those_of_the_study(stage):
+    assert parameters(stage["notebook"]) == config.read(ROOT / "params.yaml")[stage["section"]]
+
+
+@each_stage
+def test_stage_depends_on_the_modules_its_notebook_imports(stage):
+    """`python tests/closure.py` prints the list to paste."""
+    assert stage["modules"] == closure(code(stage["notebook"]))
+
+
+# Files
+
+MACHINE_PATH = re.compile(r"(?<![\w./~-])/(root|home|work|tmp|opt|mnt|Users)/\w")
+REGISTRY = re.compile(r"pypi\.org|python[h]osted|download\.pytorch|anaconda\.org|index[-]url|find[-]links")
+SOUND_AND_PHOTOGRAPHS = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".jpg", ".jpeg", ".i16", ".npy"}
+
+
+in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive tracks no files")
+
+
+@in_git
+def test_no_path_of_a_machine_and_no_registry():
+    for file in tracked():
+        if file.suffix == ".png":
+            continue
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            assert not (MACHINE_PATH.search(line) or REGISTRY.search(line)), f"{file.name}:{number}: {line}"
+
+
+@in_git
+def test_no_sound_and_no_photograph_is_tracked():
+    assert [file for file in tracked() if file.suffix.lower() in SOUND_AND_PHOTOGRAPHS] == []
+
+
+def test_line_ends_are_the_same_everywhere():
+    assert "* text=auto eol=lf" in (ROOT / ".gitattributes").read_text().splitlines()
+
+
+# Commands of README.md
+
+
+def commands() -> list[str]:
+    """The commands in the shell blocks of README.md; in a `console` block those after a `$`."""
+    found = []
+    blocks = re.findall(r"^```(console|bash|sh)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    for language, block in blocks:
+        for line in block.replace("\\\n", " ").splitlines():
+            if language == "console" and not line.startswith("$ "):
+                continue
+            command = shlex.join(shlex.split(line.removeprefix("$ "), comments=True))
+            found += [part.strip() for part in command.replace("'&&'", "&&").split("&&") if part.strip()]
+    return found
+
+
+def test_readme_names_commands():
+    assert commands()
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_of_readme_is_known(command):
+    program, *arguments = shlex.split(command)
+    match program.removeprefix(".venv/bin/"):
+        case "make":
+            targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+            assert set(word for word in arguments if "=" not in word) <= set(targets)
+        case "s2f":
+            parser = typer.main.get_command(cli.app).commands[arguments[0]]
+            parser.make_context(arguments[0], arguments[1:])
+        case "dvc":
+            parse_dvc(arguments)
+        case "papermill":
+            assert (ROOT / arguments[0]).is_file()
+        case "python":
+            assert arguments[0] == "-m"
+            assert closure(f"import {arguments[1]}")
+        case "jupyter":
+            assert arguments[0] == "lab"
+        case known:
+            assert known in {"cd", "conda", "git", "source"}

@@ -1,0 +1,215 @@
+"""Ranks, recall, matching and verification against plain references, known worlds and exact chance."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from s2f import retrieval
+from s2f.paths import UserError
+from s2f.stats import Resampling
+
+QUICK = Resampling(seed=5, replicates=200)
+METRICS = ("cosine", "l1", "l2")
+
+
+def world(rng, n_speakers=60, clips=2, strength=0.5, dim=8):
+    """Faces, predictions that share part of them, and speakers in unequal numbers of clips."""
+    speakers = np.repeat(np.arange(n_speakers), clips)
+    true = np.repeat(rng.normal(size=(n_speakers, dim)), clips, axis=0)
+    pred = strength * true + np.sqrt(1 - strength**2) * rng.normal(size=true.shape)
+    return pred, true, speakers
+
+
+def distance(a, b, metric):
+    if metric == "cosine":
+        return -a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    return np.abs(a - b).sum() if metric == "l1" else np.square(a - b).sum()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_ranks_equal_a_plain_loop_whatever_the_chunk(metric, rng):
+    queries, gallery = rng.normal(size=(30, 5)), rng.normal(size=(40, 5))
+    gallery[20:30] = gallery[:10]  # ties
+    truth = rng.integers(0, 40, 30)
+    for chunk in (7, 256):
+        placed = retrieval.ranks(queries, gallery, truth, metric, chunk)
+        for i, query in enumerate(queries):
+            away = np.array([distance(query, face, metric) for face in gallery])
+            tied = np.abs(away - away[truth[i]]) < 1e-9
+            assert placed.better[i] == (~tied & (away < away[truth[i]])).sum()
+            assert placed.expected[i] == placed.better[i] + (tied.sum() + 1) / 2
+
+
+def test_recall_equals_brute_force_over_every_gallery(rng):
+    queries, gallery = rng.normal(size=(1, 3)), rng.normal(size=(8, 3))
+    gallery[4] = gallery[0]
+    placed = retrieval.ranks(queries, gallery, np.array([0]))
+    away = np.array([distance(queries[0], face, "cosine") for face in gallery]).round(9)
+    for size, items in ((4, 1), (4, 2), (8, 3)):
+        galleries = [away[[0, *others]] for others in combinations(range(1, 8), size - 1)]
+        brute = [
+            np.clip((items - (g < g[0]).sum()) / (g == g[0]).sum(), 0, 1) for g in galleries
+        ]  # the true face takes each of its tied places with the same probability
+        assert retrieval.recall_at(placed, items, size)[0] == pytest.approx(np.mean(brute), abs=1e-12)
+
+
+def test_matching_credit_equals_brute_force(rng):
+    score = np.array([3, 3, 1, 1, 2, 5, 0, 3])  # the first is the true face: two ties, one better, four worse
+    board = retrieval.Board(*(part[None] for part in (score[1:] < 3, score[1:] == 3, score[1:] > -1)))
+    for n in (2, 3, 5):
+        trials = [score[[0, *others]] for others in combinations(range(1, 8), n - 1)]
+        brute = np.mean([(t.max() == 3) / (t == 3).sum() for t in trials])
+        assert retrieval.matching_credit(board, n)[0] == pytest.approx(brute, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_an_embedding_that_knows_nothing_scores_chance_exactly(metric, rng):
+    pred, true, speakers = world(rng, clips=3)
+    nowhere = np.full_like(true, 0.3)
+    for shown in (nowhere, true):  # every pair ties, or every voice orders the faces in the same way
+        one = retrieval.gallery_recall(nowhere, shown, speakers, [1, 5, 10], QUICK, size=20, metric=metric)
+        np.testing.assert_allclose(one.value, one.chance, atol=1e-12)
+        pairs = retrieval.matching(nowhere, shown, speakers, QUICK, metric=metric)
+        np.testing.assert_allclose(pairs.value, 0.5, atol=1e-12)
+    many = retrieval.matching(pred, nowhere, speakers, QUICK, n=7, metric=metric)
+    np.testing.assert_allclose(many.value, 1 / 7, atol=1e-12)
+    table = retrieval.trials(pred, nowhere * 0, speakers, seed=0)
+    np.testing.assert_allclose(retrieval.verification(table, QUICK)["value"], 0.5, atol=1e-12)
+
+
+def test_a_perfect_prediction_is_always_first(rng):
+    _, true, speakers = world(rng, clips=2)
+    assert (retrieval.gallery_recall(true, true, speakers, [2], QUICK, size=50)["value"] == 1).all()
+    assert (retrieval.matching(true, true, speakers, QUICK, n=10)["value"] == 1).all()
+    verified = retrieval.verification(retrieval.trials(true, true, speakers, seed=0), QUICK)
+    np.testing.assert_allclose(verified["value"], [1, 0], atol=1e-12)
+
+
+def test_shuffled_pairs_score_chance(rng):
+    pred, true, speakers = world(rng, n_speakers=150, clips=1)
+    found = retrieval.matching(pred[rng.permutation(150)], true, speakers, QUICK)
+    # A mean of 150 x 149 crossed trials has a standard deviation of about sqrt(1 / 12 / 150) = .024: 4 of them.
+    assert abs(found["value"][0] - 0.5) < 4 * 0.024
+
+
+def test_matching_of_pairs_equals_the_mean_over_trials(rng):
+    pred, true, speakers = world(rng, n_speakers=35, clips=2)
+    away = np.array([[distance(p, t, "cosine") for t in true] for p in pred])
+    trials = [away[i, i] < away[i, j] for i in range(70) for j in range(70) if speakers[i] != speakers[j]]
+    assert retrieval.matching(pred, true, speakers, QUICK)["value"][0] == pytest.approx(np.mean(trials))
+
+
+def test_intervals_of_matching_cover_the_truth():
+    covered = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        pred, true, speakers = world(rng, n_speakers=50, clips=1, strength=0.0)
+        row = retrieval.matching(pred, true, speakers, Resampling(seed=seed, replicates=300)).iloc[0]
+        covered += row.low <= 0.5 <= row.high
+    # Crossed resampling errs on the wide side; below .93 - 3.5 sqrt(.93 x .07 / 200) the interval is too narrow.
+    assert covered / 200 >= 0.93 - 3.5 * 0.018
+
+
+def test_an_attribute_oracle_reproduces_the_voxceleb_ceiling():
+    sex = np.repeat(["m", "f"], [690, 561])  # the 1,251 speakers of VoxCeleb1
+    known = (sex[:, None] == np.array(["m", "f"])).astype(float)
+    few = Resampling(seed=0, replicates=20)
+    pairs = retrieval.matching(known, known, np.arange(1251), few, strata=pd.DataFrame({"sex": sex}))
+    np.testing.assert_allclose(pairs["value"], [0.748, 0.5], atol=0.0005)  # three published digits
+    ten = retrieval.matching(known, known, np.arange(1251), few, n=10)
+    # K of nine others tie: the mean of 1 / (1 + K) for a binomial K, which drawing without repetition moves by 2e-4.
+    share = np.array([689 / 1250, 560 / 1250])
+    binomial = (1 - (1 - share) ** 10) / (10 * share) @ np.array([690, 561]) / 1251
+    assert ten["value"][0] == pytest.approx(binomial, abs=0.0005)
+
+
+def test_strata_keep_missing_labels_and_lonely_people_out(rng):
+    pred, true, speakers = world(rng, n_speakers=40, clips=1)
+    strata = pd.DataFrame({"sex": ["F", "M"] * 20, "group": ["a"] * 30 + ["b"] * 8 + ["c", None]})
+    found = retrieval.matching(pred, true, speakers, QUICK, strata=strata).set_index("others")
+    assert list(found.index) == ["anybody", "same sex", "same group", "same sex and group"]
+    assert list(found.n_clips) == [40, 40, 38, 38]
+
+
+def test_both_readings_of_recall(rng):
+    pred, true, speakers = world(rng, n_speakers=200, clips=1)
+    placed = retrieval.ranks(pred, true, np.arange(200))
+    found = retrieval.recall([placed], speakers, [1, 5], QUICK)
+    assert list(found["items"]) == [1, 5, 2, 10]
+    assert list(found["chance"]) == [0.005, 0.025, 0.01, 0.05]
+    np.testing.assert_allclose(found["value"], [(placed.better < items).mean() for items in (1, 5, 2, 10)])
+
+
+def test_verification_equals_sklearn_and_a_symmetric_error(rng):
+    pred, true, speakers = world(rng, n_speakers=80, clips=2)
+    table = retrieval.trials(pred, true, speakers, seed=1, impostors=3)
+    assert len(table) == 160 * 4 and (table.same == (table["query"] == table["face"])).all()
+    found = retrieval.verification(table, QUICK).set_index("metric")
+    assert found.value["auc"] == pytest.approx(roc_auc_score(table.same, table.score), abs=1e-12)
+    threshold = np.sort(table.score)
+    false_accept = [(table.score[~table.same] >= t).mean() for t in threshold]
+    false_reject = [(table.score[table.same] < t).mean() for t in threshold]
+    # The interpolated crossing lies within one step of the finest grid, 1/160 of the matched trials.
+    nearest = np.argmin(np.abs(np.subtract(false_accept, false_reject)))
+    assert found.value["eer"] == pytest.approx(false_reject[nearest], abs=1 / 160)
+    assert found.low["auc"] < found.value["auc"] < found.high["auc"]
+
+
+def gaussian_world(rng, n, strengths, shrunk):
+    """Each direction of a face is predicted with its own correlation and its own, unhelpful, scale."""
+    true = rng.normal(size=(n, len(strengths)))
+    noise = rng.normal(size=true.shape)
+    return shrunk * (strengths * true + np.sqrt(1 - strengths**2) * noise), true
+
+
+def test_likelihood_ratio_reaches_the_optimum_that_cosine_misses():
+    rng = np.random.default_rng(0)
+    strengths = np.array([0.8, 0.6, 0.4, 0.2] + [0.0] * 12)
+    shrunk = np.array([0.2, 0.2, 0.2, 0.2] + [1.0] * 12)  # the loud directions know nothing
+    fitted = retrieval.LikelihoodRatio.fit(*gaussian_world(rng, 2000, strengths, shrunk), dims=16)
+    pred, true = gaussian_world(rng, 1000, strengths, shrunk)
+
+    def optimum(queries, gallery):
+        rest = 1 - strengths**2
+        return -np.square(gallery[None] - (strengths * queries / shrunk)[:, None]) @ (1 / rest) / 2 + (
+            np.square(gallery) @ np.ones(16) / 2
+        )
+
+    few = Resampling(seed=0, replicates=20)
+    score = {
+        name: retrieval.matching(pred, true, np.arange(1000), few, metric=metric)["value"][0]
+        for name, metric in (("cosine", "cosine"), ("fitted", fitted), ("optimum", optimum))
+    }
+    print(score)
+    assert score["optimum"] - 0.01 < score["fitted"] < score["optimum"] + 0.005
+    assert score["fitted"] > score["cosine"] + 0.1
+    np.testing.assert_allclose(fitted.correlations[:3], strengths[:3], atol=0.07)
+
+
+def test_likelihood_ratio_is_calibrated():
+    rng = np.random.default_rng(1)
+    strengths, shrunk = np.array([0.8, 0.5]), np.ones(2)
+    fitted = retrieval.LikelihoodRatio.fit(*gaussian_world(rng, 4000, strengths, shrunk))
+    scores = fitted(*gaussian_world(rng, 1500, strengths, shrunk))
+    # A likelihood ratio has mean one over unmatched pairs; 1500 x 1499 of them give it within a few percent.
+    assert np.exp(scores[~np.eye(1500, dtype=bool)]).mean() == pytest.approx(1, abs=0.1)
+
+
+def test_likelihood_ratio_of_constant_predictions_is_zero(rng):
+    true = rng.normal(size=(50, 4))
+    fitted = retrieval.LikelihoodRatio.fit(np.full((50, 4), 0.1), true)
+    assert (fitted(true, true) == 0).all()
+    assert retrieval.matching(true, true, np.arange(50), QUICK, metric=fitted)["value"][0] == 0.5
+
+
+def test_bad_requests_say_what_to_do(rng):
+    pred, true, speakers = world(rng, n_speakers=5)
+    with pytest.raises(UserError, match="gallery of 100 needs as many speakers"):
+        retrieval.gallery_recall(pred, true, speakers, [1], QUICK)
+    with pytest.raises(UserError, match="use l1, l2, cosine"):
+        retrieval.similarity(pred, true, "euclid")
+    with pytest.raises(UserError, match="matched and unmatched"):
+        retrieval.verification(retrieval.trials(pred, true, speakers, seed=0).query("same"), QUICK)
