@@ -1,4 +1,4 @@
-"""The voice encoder on a CPU: the paper's in two arithmetics, and the small one. CPU time, which a busy machine distorts less."""
+"""CPU time of the voice encoder: the paper's in two arithmetics, and the small one."""
 
 import time
 
@@ -27,7 +27,7 @@ def clip():
 
 @pytest.fixture(scope="module")
 def paper():
-    """The paper's encoder with random weights, which cost what trained ones do, and its float32 feature of the clip."""
+    """The paper's encoder with random weights, which cost what trained ones do."""
     torch.manual_seed(0)
     return VoiceEncoder(PAPER).eval()
 
@@ -39,7 +39,9 @@ def exact(paper, clip):
 
 
 @pytest.mark.benchmark(group="paper encoder forward (6 s clip)", timer=time.process_time)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32 eager", "bfloat16 channels last"])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16], ids=["float32 eager", "bfloat16 channels last"]
+)
 def test_paper_encoder(benchmark, paper, exact, clip, dtype):
     encoder = paper if dtype == torch.float32 else for_inference(paper, dtype)
     with torch.inference_mode():

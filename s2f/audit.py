@@ -1,7 +1,8 @@
-"""Who the model serves worse: metrics by group with the gap that luck alone would make, and who is painted as whom.
+"""Who the model serves worse: metrics by group beside what luck alone would do, and who is painted as whom.
 
-Speakers are the unit: intervals resample them, and nulls deal the groups out to them anew. A finding says that a
-metric differs between groups of these speakers; it does not say why, and no finding does not say that there is none.
+Speakers are the unit: intervals resample them, and nulls deal the groups out to them anew. A finding says
+that a metric differs between groups of these speakers; it does not say why, and no finding does not say that
+there is none.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ PERMUTATION_BLOCK = 500
 
 
 class Groups(NamedTuple):
-    """Groups with enough speakers, over all attributes: who is in each, and who is in another of its attribute."""
+    """Large enough groups over all attributes: who is in each, and who in another one of its attribute."""
 
     keys: list[tuple[str, str]]
     inside: Bool[np.ndarray, "groups speakers"]
@@ -46,11 +47,11 @@ def disaggregate(
 ) -> pd.DataFrame:
     """Mean of a metric by group, for each column of `groups` and each intersection: one row an estimate.
 
-    A group's `difference` is its mean less that of the rest of its attribute; `p_raw` and `p_adj` (max-T over all
-    groups) come from dealing the groups out to the speakers anew, and `mdd80` is the difference that would be found
-    four times out of five. Rows `gap` (largest less smallest mean) and `lowest` carry the mean and the 95th
-    percentile (`lowest`: 5th) that luck alone gives. Groups below `minimum` speakers have a `suppressed_reason` and
-    no numbers. A missing label leaves a clip out of that attribute.
+    A group's `difference` is its mean less that of the rest of its attribute; `p_raw` and `p_adj` (max-T over
+    all groups) come from dealing the groups out to the speakers anew, and `mdd80` is the difference that
+    would be found four times out of five. Rows `gap` (largest less smallest mean) and `lowest` carry the mean
+    and the 95th percentile (`lowest`: 5th) that luck alone gives. Groups below `minimum` speakers have a
+    `suppressed_reason` and no numbers. A missing label leaves a clip out of that attribute.
     """
     index = stats.number_speakers(speakers, values=values, groups=groups)
     values, speakers = np.asarray(values, dtype=float), np.asarray(speakers)
@@ -216,9 +217,10 @@ def painted_share(
 ) -> pd.DataFrame:
     """How often each label is painted for how often it is true: `ratio` 1 is faithful, 0 is erased.
 
-    Given a probe's `posterior` over `labels` from the voice, `bayes_ratio` and `bayes_recall` are those of the painter
-    who always paints the likeliest label. Even that one erases minorities whom the voice betrays little, so only the
-    shortfall beyond it (`amplification` above 0) is the model's own; its interval pairs the two painters.
+    Given a probe's `posterior` over `labels` from the voice, `bayes_ratio` and `bayes_recall` are those of
+    the painter who always paints the likeliest label. Even that one erases minorities whom the voice betrays
+    little, so only the shortfall beyond it (`amplification` above 0) is the model's own; its interval pairs
+    the two painters.
     """
     true, painted = np.asarray(true), np.asarray(painted)
     labels = list(np.unique(true)) if labels is None else list(labels)
@@ -275,7 +277,8 @@ def shrinkage(
 ) -> pd.DataFrame:
     """Slope of a painted number (age, a face measure) on the true one, and Var(painted) / Var(true).
 
-    A slope of 1 is faithful, 0 paints everybody average. Rows: everybody, then each group of at least 10 speakers.
+    A slope of 1 is faithful, 0 paints everybody average. Rows: everybody, then each group of at least 10
+    speakers.
     """
     true, painted, speakers = (np.asarray(column) for column in (true, painted, speakers))
     members = {"overall": np.ones(len(true), dtype=bool)}

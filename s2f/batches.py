@@ -35,7 +35,9 @@ def cropped(
 
 
 def shifted(
-    photos: UInt8[np.ndarray, "all height width 3"], rows: Int64[np.ndarray, "rows"], draw: np.random.Generator
+    photos: UInt8[np.ndarray, "all height width 3"],
+    rows: Int64[np.ndarray, "rows"],
+    draw: np.random.Generator,
 ) -> UInt8[np.ndarray, "rows height width 3"]:
     """The photographs `rows`, each moved by up to `SHIFT` px; the pixels at its edge are repeated."""
     _, height, width, _ = photos.shape

@@ -1,4 +1,4 @@
-"""What a predicted face has in common with the true one: the paper's tables, and the probes that find nothing."""
+"""What a predicted face has in common with the true one: the paper's tables, and negative controls."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from s2f import stats
 from s2f.paths import UserError
+from s2f.retrieval import unit_rows
 from s2f.stats import Column, Estimate, Resampling
 
 Features = Float[np.ndarray, "clips dim"]
@@ -24,13 +25,7 @@ ANGLE_CHUNK = 512
 
 def angles(pred: Features, true: Features) -> Float[np.ndarray, "clips"]:
     """Angle in degrees between each prediction and its true feature (90 where one of them is zero)."""
-    return _degrees((_unit(pred) * _unit(true)).sum(axis=1))
-
-
-def _unit(features: Features) -> Features:
-    features = features.astype(float)
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(length > 0, length, 1)
+    return _degrees((unit_rows(pred) * unit_rows(true)).sum(axis=1))
 
 
 def _degrees(cosine: np.ndarray) -> np.ndarray:
@@ -52,7 +47,7 @@ def feature_similarity(pred: Features, true: Features) -> pd.DataFrame:
 
 
 def confusion(true: Column, painted: Column, labels: Sequence[str]) -> pd.DataFrame:
-    """Fig. 4 of the paper: row-normalised confusion of `labels` (rows: true) with the clips of each row in `n`.
+    """Fig. 4 of the paper: row-normalised confusion of `labels` (rows: true), with the clips of each in `n`.
 
     A row without clips is NaN.
     """
@@ -70,7 +65,7 @@ def confusion(true: Column, painted: Column, labels: Sequence[str]) -> pd.DataFr
 
 
 def agreement(true: Column, painted: Column, speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """Overall and balanced accuracy, and in `chance` what always naming the commonest (any one) label scores."""
+    """Overall and balanced accuracy, and in `chance` what always naming the commonest (any) label scores."""
     true, painted = np.asarray(true), np.asarray(painted)
     labels, codes, counts = np.unique(true, return_inverse=True, return_counts=True)
     right = (true == painted).astype(float)
@@ -92,8 +87,8 @@ def agreement(true: Column, painted: Column, speakers: Column, resampling: Resam
 def attribute_classifier(features: Features, labels: Column) -> Pipeline:
     """Reads an attribute off face features: logistic regression for labels, ridge regression for numbers.
 
-    Fit it on true faces of the training speakers; the same classifier then judges both arms, so that its own errors
-    cancel in the difference.
+    Fit it on true faces of the training speakers; the same classifier then judges both arms, so that its own
+    errors cancel in the difference.
     """
     labels = np.asarray(labels)
     numeric = labels.dtype.kind == "f"
@@ -110,11 +105,11 @@ def craniofacial(
     strata: Column | None = None,
     permutations: int = 999,
 ) -> pd.DataFrame:
-    """Fig. 5(c) of the paper: Pearson r of each measure between true and drawn faces; with `strata`, also within.
+    """Fig. 5(c) of the paper: Pearson r of each measure, true against drawn faces, with `strata` also within.
 
-    p values come from giving each speaker's drawings the true measures of a random speaker (of the same stratum):
-    `random` is the mean |r| of such pairs, `random_p95` its 95th percentile, `p_adjusted` allows for all measures.
-    Intervals are pointwise unless `resampling` says otherwise.
+    p values come from giving each speaker's drawings the true measures of a random speaker (of the same
+    stratum): `random` is the mean |r| of such pairs, `random_p95` its 95th percentile, `p_adjusted` allows
+    for all measures. Intervals are pointwise unless `resampling` says otherwise.
     """
     index = stats.number_speakers(speakers, true=true, drawn=drawn)
     everybody = np.zeros(len(true), dtype=int)
@@ -173,7 +168,7 @@ def _random_pairs(
 
 
 def duration_curve(values: Mapping[float, Column], speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """A value a clip (an angle, a hit) at each duration in seconds, and its paired difference from the longest."""
+    """Mean of a value a clip at each duration in seconds, and its paired difference from the longest."""
     estimates = {seconds: stats.interval(values[seconds], speakers, resampling) for seconds in sorted(values)}
     longest = estimates[max(estimates)]
     rows = []
@@ -185,14 +180,15 @@ def duration_curve(values: Mapping[float, Column], speakers: Column, resampling:
 
 
 def consistency(pred: Features, speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """Fig. 10 of the paper in numbers: angle to clips of the same and of other speakers, and the intraclass correlation.
+    """Fig. 10 of the paper in numbers: angles to same and other speakers, and the intraclass correlation.
 
-    The intraclass correlation is the part of the variance of the features, summed over dimensions, that lies between
-    speakers (one-way analysis of variance). Speakers with one clip count only in the angles to others.
+    The intraclass correlation is the part of the variance of the features, summed over dimensions, that lies
+    between speakers (one-way analysis of variance). Speakers with one clip count only in the angles to
+    others.
     """
     index = stats.number_speakers(speakers, pred=pred)
     clips = np.bincount(index.codes)
-    own, other = _mean_angles(_unit(pred), index)
+    own, other = _mean_angles(unit_rows(pred), index)
     repeated = clips[index.codes] > 1
     if not repeated.any() or index.count < 2:
         raise UserError("Consistency needs two clips of one speaker and two speakers: pass more clips.")
@@ -208,7 +204,7 @@ def consistency(pred: Features, speakers: Column, resampling: Resampling) -> pd.
 def _mean_angles(
     unit: Features, index: stats.Speakers
 ) -> tuple[Float[np.ndarray, "clips"], Float[np.ndarray, "clips"]]:
-    """Mean angle of each clip to the other clips of its speaker (NaN without any) and to those of all others."""
+    """Mean angle of each clip to its speaker's other clips (NaN without any) and to those of all others."""
     clips = np.bincount(index.codes)[index.codes]
     own, total = np.empty(len(unit)), np.empty(len(unit))
     for start in range(0, len(unit), ANGLE_CHUNK):
@@ -249,11 +245,11 @@ def negative_controls(
     strata: Column | None = None,
     dims: int = 32,
 ) -> pd.DataFrame:
-    """Can a linear probe read each label off predicted features? What no voice carries must come out at chance.
+    """Can a linear probe read labels off predicted features? What no voice carries must come out at chance.
 
-    Probes learn on the clips of `train` and are judged on the others: AUC for two labels, Pearson r for numbers. With
-    `strata`, only clips of one stratum are compared, for labels that go with sex or age. All intervals hold together;
-    `bound` is the largest distance from chance that they leave possible.
+    Probes learn on the clips of `train` and are judged on the others: AUC for two labels, Pearson r for
+    numbers. With `strata`, only clips of one stratum are compared, for labels that go with sex or age. All
+    intervals hold together; `bound` is the largest distance from chance that they leave possible.
     """
     speakers = np.asarray(speakers)
     shared = set(speakers[train]) & set(speakers[~train])

@@ -1,8 +1,9 @@
-"""The face decoder: a face feature to the frontal, neutral, evenly lit face that goes with it (Cole et al., 2017).
+"""The face decoder: a face feature to its frontal, neutral, evenly lit face (Cole et al., 2017).
 
-One dense layer reads the feature (f_dec of the loss, section 3). From it a small network places 68 landmarks and
-another paints the face with every landmark at its mean place; a smooth warp then carries the painted landmarks to the
-predicted ones. Coordinates are pixels, x right and y down, and the first pixel's centre is at (0.5, 0.5).
+One dense layer reads the feature (f_dec of the loss, section 3). From it a small network places 68 landmarks
+and another paints the face with every landmark at its mean place; a smooth warp then carries the painted
+landmarks to the predicted ones. Coordinates are pixels, x right and y down, and the first pixel's centre is
+at (0.5, 0.5).
 """
 
 import math
@@ -19,20 +20,20 @@ from s2f.paths import UserError
 FIRST_DIM = 1000
 LANDMARKS = 68
 BORDER_INTERVALS = 4  # fixed points on each side of the image: its corners and three between
-# Landmarks that touch in the mean face (the inner lips) may still be sent apart. An exact spline would tear the image
-# there; this much slack, in half image sizes, is far below what moves a lone landmark.
+# Landmarks that touch in the mean face (the inner lips) may still be sent apart. An exact spline would tear
+# the image there; this much slack, in half image sizes, is far below what moves a lone landmark.
 SMOOTHING = 1e-3
-INVERSIONS = 4
+INVERSIONS = 4  # rounds that turn "where it goes" into "where it came from", see `warp`
 
 
 class FaceDecoderConfig(BaseModel):
-    """The sizes of a face decoder: `channels` of the map after the dense layer and after each doubling of its side."""
+    """The sizes of a face decoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     feature_dim: PositiveInt
     base: PositiveInt  # side of the first map, px
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]  # of the first map and of each doubling
     landmark_hidden: PositiveInt
 
     @property
@@ -54,7 +55,7 @@ class Drawn(NamedTuple):
 
 
 class FaceDecoder(nn.Module):
-    """Feature to face. Before anything is drawn `set_mean` must be told the mean landmarks, which go into the weights."""
+    """Feature to face; `set_mean` must come before the first drawing, and is saved with the weights."""
 
     Config: ClassVar = FaceDecoderConfig
 
@@ -65,7 +66,9 @@ class FaceDecoder(nn.Module):
         self.register_buffer("spline", torch.full((config.size**2, LANDMARKS), math.nan))
         self.f_dec = nn.Linear(config.feature_dim, FIRST_DIM)
         self.landmarks = nn.Sequential(
-            nn.Linear(FIRST_DIM, config.landmark_hidden), nn.ReLU(), nn.Linear(config.landmark_hidden, 2 * LANDMARKS)
+            nn.Linear(FIRST_DIM, config.landmark_hidden),
+            nn.ReLU(),
+            nn.Linear(config.landmark_hidden, 2 * LANDMARKS),
         )
         # The first faces drawn have mean landmarks: warping starts only once there is reason to.
         nn.init.zeros_(self.landmarks[-1].weight)
@@ -73,11 +76,14 @@ class FaceDecoder(nn.Module):
         self.to_map = nn.Linear(FIRST_DIM, config.channels[0] * config.base**2)
         doublings = []
         for before, after in zip(config.channels, config.channels[1:], strict=False):
-            doublings += [nn.ConvTranspose2d(before, after, 5, stride=2, padding=2, output_padding=1), nn.ReLU()]
+            doublings += [
+                nn.ConvTranspose2d(before, after, 5, stride=2, padding=2, output_padding=1),
+                nn.ReLU(),
+            ]
         self.to_texture = nn.Sequential(*doublings, nn.Conv2d(config.channels[-1], 3, 1))
 
     def set_mean(self, landmarks: Float[Tensor, "68 2"]) -> None:
-        """Fix the mean landmarks (px of the drawn face): those of the faces that the decoder is trained to draw."""
+        """Fix the mean landmarks (px): those of the faces that the decoder is trained to draw."""
         self.mean_landmarks.copy_(landmarks)
         self.spline.copy_(spline_of(landmarks.double().cpu(), self.config.size))
 
@@ -88,10 +94,12 @@ class FaceDecoder(nn.Module):
     def forward(self, feature: Float[Tensor, "batch feature_dim"]) -> Drawn:
         """Draw; UserError if the mean landmarks are not set."""
         if self.mean_landmarks.isnan().any():
-            raise UserError("The face decoder does not know the mean landmarks: call set_mean, or load trained weights.")
+            raise UserError(
+                "The face decoder does not know the mean landmarks: call set_mean, or load trained weights."
+            )
         hidden = F.relu(self.first(feature))
         size = self.config.size
-        # In image sizes the network's outputs would start out as jumps of a whole face; tenths are what faces vary by.
+        # An output of order 1 then means a tenth of the image, which is about what faces differ by.
         displacement = 0.1 * size * self.landmarks(hidden).unflatten(1, (LANDMARKS, 2))
         first_map = self.to_map(hidden).unflatten(1, (-1, self.config.base, self.config.base))
         texture = self.to_texture(first_map).sigmoid()
@@ -99,11 +107,13 @@ class FaceDecoder(nn.Module):
         return Drawn(warp(texture, flow), self.mean_landmarks + displacement, texture)
 
 
-def warp(image: Float[Tensor, "batch channels size size"], flow: Float[Tensor, "batch 2 size size"]) -> Tensor:
+def warp(
+    image: Float[Tensor, "batch channels size size"], flow: Float[Tensor, "batch 2 size size"]
+) -> Tensor:
     """The image with what is at p moved to p + flow(p); flow in px (x, y). Differentiable in both.
 
-    Sampling asks the opposite, where what is at q came from: the v with v(q) = flow(q - v(q)). Iterating that equation
-    converges as long as the flow folds nothing over, by its steepest slope in each round.
+    Sampling asks the opposite, where what is at q came from: q - v(q) with v(q) = flow(q - v(q)). Iterating
+    that shrinks the error by the slope of the flow in each round, so slopes must stay below 1 px a px.
     """
     size = image.shape[-1]
     places = _pixel_centres(size).to(flow).unflatten(0, (size, size))
@@ -121,8 +131,8 @@ def warp(image: Float[Tensor, "batch channels size size"], flow: Float[Tensor, "
 def spline_of(landmarks: Float64[Tensor, "68 2"], size: int) -> Float64[Tensor, "pixels 68"]:
     """Matrix from displacements of the landmarks to those of every pixel, rows of pixels from the top.
 
-    Points all around the border stay where they are. The system depends on the mean landmarks alone, so it is solved
-    once, in float64, and a face costs one product.
+    Points all around the border stay where they are. The system depends on the mean landmarks alone, so it is
+    solved once, in float64, and a face costs one product.
     """
     steps = torch.linspace(0, size, BORDER_INTERVALS + 1, dtype=torch.float64)
     square = torch.cartesian_prod(steps, steps)
@@ -136,10 +146,10 @@ def spline_of(landmarks: Float64[Tensor, "68 2"], size: int) -> Float64[Tensor, 
 def polyharmonic_matrix(
     control: Float64[Tensor, "controls 2"], query: Float64[Tensor, "queries 2"], smoothing: float
 ) -> Float64[Tensor, "queries controls"]:
-    """Matrix from values at control points to those of their polyharmonic spline of order 1 at the query points.
+    """Matrix from values at control points to those of their order-1 polyharmonic spline at query points.
 
-    The spline is a sum of cones -|x - control| and a linear function, which it reproduces exactly. Smoothing is
-    added to the diagonal of the cones' matrix, as in SciPy's RBFInterpolator.
+    The spline is a sum of cones -|x - control| and a linear function, which it reproduces exactly. Smoothing
+    is added to the diagonal of the cones' matrix, as in SciPy's RBFInterpolator.
     """
     count = len(control)
     system = control.new_zeros(count + 3, count + 3)

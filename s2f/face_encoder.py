@@ -1,7 +1,7 @@
 """The face encoder: a photograph to the feature that the voice encoder learns to predict (section 3).
 
-VGG-Face (Parkhi et al., 2015) with its published weights, or a small network of the same plan that is trained from
-scratch to tell the training speakers apart.
+VGG-Face (Parkhi et al., 2015) with its published weights, or a small network of the same plan that is trained
+from scratch to tell the training speakers apart.
 """
 
 from collections import OrderedDict
@@ -31,8 +31,8 @@ class FaceEncoderConfig(BaseModel):
     classes: PositiveInt  # identities that fc8 tells apart
     pixel_scale: PositiveFloat  # what 0-255 values are divided by, after the mean is subtracted
     batch_norm: bool
-    # Whether the feature is fc7 after its ReLU. The paper does not say; public VGG-Face code takes it after, and the
-    # published fc8 expects that. Without ReLU the feature is signed, and fc8 is linear in it.
+    # Whether the feature is fc7 after its ReLU. The paper does not say; public VGG-Face code takes it after,
+    # and the published fc8 expects that. Without ReLU the feature is signed, and fc8 is linear in it.
     feature_relu: bool
 
     @model_validator(mode="after")
@@ -54,7 +54,7 @@ VGG_FACE = FaceEncoderConfig(
 
 
 def small(classes: int) -> FaceEncoderConfig:
-    """A network for 64-px faces that trains from scratch on a CPU in minutes; `classes`: its training identities."""
+    """A network for 64-px faces that trains on a CPU in minutes; `classes` is the number of identities."""
     return FaceEncoderConfig(
         size=64,
         blocks=((16, 16), (32, 32), (64, 64), (96, 96)),
@@ -95,7 +95,9 @@ class FaceEncoder(nn.Module):
         """Features of RGB images in [0, 1]; UserError if the images are not of `config.size`."""
         size = self.config.size
         if images.shape[-1] != size:
-            raise UserError(f"This face encoder takes {size}-px faces, not {images.shape[-1]} px: resize them.")
+            raise UserError(
+                f"This face encoder takes {size}-px faces, not {images.shape[-1]} px: resize them."
+            )
         x = self.convs((255 * images - self.mean) / self.config.pixel_scale)
         feature = self.fc7(F.relu(self.fc6(x.flatten(1))))
         return F.relu(feature) if self.config.feature_relu else feature
@@ -109,7 +111,8 @@ def load_vgg_face(path: str | Path) -> FaceEncoder:
     """VGG-Face with the published weights, in evaluation mode, from a state dict in `.safetensors` or `.pth`.
 
     Names and layout are those of the PyTorch port `vgg_face_dag` (RGB input): conv1_1.weight ... fc8.bias.
-    UserError if the file is missing, unreadable, needs more than tensors to be unpickled, or has other names or shapes.
+    UserError if the file is missing, unreadable, needs more than tensors to be unpickled, or has other names
+    or shapes.
     """
     path = Path(path)
     state = weights.tensors_of(path) if path.suffix == ".safetensors" else _unpickle(path)
@@ -119,7 +122,7 @@ def load_vgg_face(path: str | Path) -> FaceEncoder:
         encoder.load_state_dict(names | {"mean": encoder.mean})
     except RuntimeError:
         raise UserError(
-            f"{path} does not hold the layers of VGG-Face: give the state dict of vgg_face_dag (conv1_1 to fc8)."
+            f"{path} does not hold the layers of VGG-Face: give vgg_face_dag's state dict (conv1_1 to fc8)."
         ) from None
     return encoder.eval()
 

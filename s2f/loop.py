@@ -1,8 +1,8 @@
 """One training loop for every model: stop it at any moment, start it again, and the same weights come out.
 
-A batch is a function of (seed, step), so resuming replays no sampler; everything else that a step reads is in the
-checkpoint. On one machine with one thread count the resumed weights and the curve are bit-identical. The exception
-is a GPU operation without a deterministic kernel (torch warns of it): the image warp of the face decoder.
+A batch is a function of (seed, step), so resuming replays no sampler; all else that a step reads is in the
+checkpoint. On one machine the resumed weights and the curve are bit-identical, unless a GPU operation has no
+deterministic kernel (torch warns of it), as the image warp of the face decoder.
 """
 
 import fcntl
@@ -67,13 +67,15 @@ def fit(
 ) -> pd.DataFrame:
     """Train `model` with Adam, leave the weights of its best validation in it, and return the learning curve.
 
-    `batch_of(step)` makes a batch on the CPU, one step ahead in a thread. `loss_of(model, step, *batch)` returns
-    named scalars, among them `loss`, and may change the tensors of `kept` in place (they are saved as well).
-    `validate(model)` returns named numbers, among them `loss`. The curve, also written to `log` as CSV, has a row
-    every `validate_every` steps: means of the training terms since the row before, and the validation as `val_*`;
-    the best is the row with the smallest `best_by`.
-    The state of the run lives in `checkpoint / fingerprint`, saved every `minutes`, on Ctrl-C and on SIGTERM
-    (both end in KeyboardInterrupt), and at the end, so that a finished run is not trained twice.
+    `batch_of(step)` makes a batch on the CPU, one step ahead in a thread. `loss_of(model, step, *batch)`
+    returns named scalars, among them `loss`; it may change the tensors of `kept`, which are saved, in place.
+    `validate(model)` returns named numbers, among them `loss`. The curve, also written to `log` as CSV, has a
+    row every `validate_every` steps: means of the training terms since the row before, and the validation as
+    `val_*`. The best row is the one with the smallest `best_by`.
+
+    The state of the run lies in `checkpoint / fingerprint`. It is saved every `minutes`, on Ctrl-C, on
+    SIGTERM (both end in KeyboardInterrupt), and at the end, so that a finished run is not trained twice.
+    UserError if a loss is not finite.
     """
     kept = {} if kept is None else kept
     folder = checkpoint / fingerprint
@@ -150,9 +152,9 @@ def fingerprint(*parts) -> str:
     return digest.hexdigest()[:16]
 
 
-def code(*modules: str) -> str:
-    """Digest of the named source files of this package, such as `code("voice_encoder", "audio")`."""
-    return fingerprint(*(Path(__file__).with_name(f"{module}.py") for module in modules))
+def code(modules: str) -> str:
+    """Digest of source files of this package, such as `code("voice_encoder audio")`."""
+    return fingerprint(*(Path(__file__).with_name(f"{module}.py") for module in modules.split()))
 
 
 def _content(part) -> bytes:
@@ -165,7 +167,9 @@ def _content(part) -> bytes:
             with part.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
         case np.ndarray():
-            return f"{part.dtype} {part.shape} ".encode() + hashlib.sha256(np.ascontiguousarray(part)).digest()
+            return (
+                f"{part.dtype} {part.shape} ".encode() + hashlib.sha256(np.ascontiguousarray(part)).digest()
+            )
         case pd.DataFrame():
             return f"{list(part.columns)} {fingerprint(pd.util.hash_pandas_object(part).to_numpy())}".encode()
         case nn.Module():
@@ -178,7 +182,7 @@ def _content(part) -> bytes:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, waiting with a message while another process has it; it goes with the process."""
+    """Hold the folder's lock; wait with a message while another process has it. It dies with its holder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
@@ -240,7 +244,7 @@ def _read_ahead(batch_of: Callable[[int], tuple[Tensor, ...]], steps: range) -> 
 
 
 def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: float, best_by: str) -> None:
-    """Close a stretch of the curve: means of the training terms, the validation, and the weights if they are best."""
+    """Add a row to the curve, and keep the weights if it is the best."""
     stretch = progress.step - (progress.rows[-1]["step"] if progress.rows else 0)
     row = {"step": progress.step, "learning_rate": learning_rate}
     row |= {name: value.item() / stretch for name, value in progress.sums.items()}

@@ -1,9 +1,11 @@
-"""What the voice encoder is trained on: the three terms of section 3, their weights, and the plain L1 baseline.
+"""What the voice encoder is trained on: the three terms of section 3, their weights, the L1 baseline.
 
-    ||f_dec(v_f) - f_dec(v_s)||_1 + lambda1 || v_f/||v_f|| - v_s/||v_s|| ||_2^2 + lambda2 L_distill(f_vgg(v_f), f_vgg(v_s))
+    first     ||f_dec(v_f) - f_dec(v_s)||_1
+    cosine    lambda1 || v_f/||v_f|| - v_s/||v_s|| ||_2^2
+    distill   lambda2 L(f_vgg(v_f), f_vgg(v_s)),  L(a, b) = -sum_i p_i(a) log p_i(b),  p(a) = softmax(a / T)
 
-The paper does not state reductions. Here each term is summed over its dimensions for one clip and then averaged over
-the batch, so that neither the value nor the gradient of a clip depends on the clips beside it.
+The paper does not state reductions. Here each term is summed over its dimensions for one clip and then
+averaged over the batch, so that neither the value nor the gradient of a clip depends on the clips beside it.
 """
 
 import logging
@@ -70,18 +72,22 @@ def rebalance(
     decoder_first: Layer,
     logits: Layer,
 ) -> Weights:
-    """Weights by the paper's rule: gradients of the terms with respect to v_s get norms alike, early in training.
+    """Weights by the paper's rule: early in training the terms' gradients at v_s shall have norms alike.
 
-    The published weights balance the authors' own decoder. Norms are those of single clips, averaged over the batch,
-    and logged. UserError if a term has no gradient here, as when the prediction is already exact.
+    The published weights balance the authors' own decoder. Norms are those of single clips, averaged over the
+    batch, and logged. UserError if a term has no gradient here, as when the prediction is already exact.
     """
     v_s = v_s.detach().requires_grad_()
     norms = []
-    for name, term in zip(("first", "cosine", "distill"), _terms(v_s, v_f, decoder_first, logits), strict=True):
+    for name, term in zip(
+        ("first", "cosine", "distill"), _terms(v_s, v_f, decoder_first, logits), strict=True
+    ):
         (gradient,) = torch.autograd.grad(term * len(v_s), v_s)
         norms.append(gradient.norm(dim=1).mean().item())
         if not norms[-1] > 0:
-            raise UserError(f"The {name} term of the loss has no gradient on this batch: balance on another one.")
+            raise UserError(
+                f"The {name} term of the loss has no gradient on this batch: balance on another one."
+            )
     weights = Weights(lambda1=norms[0] / norms[1], lambda2=norms[0] / norms[2])
     log.info("gradient norms: first %.3g, cosine %.3g, distill %.3g -> %s", *norms, weights)
     return weights

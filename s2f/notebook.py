@@ -48,7 +48,9 @@ def read(path: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"There is no notebook {path}; run `python -m s2f.notebook extract` first.") from None
     except ValueError as error:
-        raise UserError(f"{path} is not a notebook: it is not valid JSON ({error}); restore it from Git.") from None
+        raise UserError(
+            f"{path} is not a notebook: it is not valid JSON ({error}); restore it from Git."
+        ) from None
     if not isinstance(notebook, dict) or notebook.get("nbformat") != 4 or "cells" not in notebook:
         raise UserError(f"{path} is not a version 4 notebook; open it in JupyterLab and save it again.")
     return notebook
@@ -119,7 +121,7 @@ def load_section(path: Path, section: str) -> dict:
 
 
 def declared_parameters(notebook: dict, name: str) -> set[str]:
-    """The names that the `parameters` cell assigns; papermill reads it by line, so a line is one assignment."""
+    """The names that the `parameters` cell assigns, one a line, because papermill reads it by line."""
     names = set()
     for cell in filter(is_parameters, code_cells(notebook)):
         lines = [statement.lineno for statement in ast.parse(source(cell)).body]
@@ -131,8 +133,8 @@ def declared_parameters(notebook: dict, name: str) -> set[str]:
                     names.add(target)
                 case _:
                     raise UserError(
-                        f"{name}: line {statement.lineno} of the parameters cell is not one plain assignment; "
-                        "write `name = value` on a line of its own."
+                        f"{name}: line {statement.lineno} of the parameters cell is not one plain "
+                        "assignment; write `name = value` on a line of its own."
                     )
     return names
 
@@ -146,7 +148,9 @@ def check_parameters(declared: set[str], given: set[str], name: str, section: st
             f"it has {', '.join(sorted(declared)) or 'no parameters'}."
         )
     if missing:
-        raise UserError(f"params.yaml lacks {', '.join(missing)} in {section!r}, which notebook {name} needs.")
+        raise UserError(
+            f"params.yaml lacks {', '.join(missing)} in {section!r}, which notebook {name} needs."
+        )
 
 
 # ---- run
@@ -253,7 +257,7 @@ def _interrupts(group: int) -> Iterator[None]:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Send ourselves SIGTERM once `parent` is gone: no training may outlive the `dvc repro` that started it."""
+    """Send ourselves SIGTERM once `parent` is gone: no training outlives the `dvc repro` that started it."""
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -278,7 +282,7 @@ def _with_prose(name: str, code: dict, root: Path) -> dict:
 
 
 def weave(full: dict, executed: dict) -> dict:
-    """`full` with the outputs of `executed` by order of code cells, and the cell of parameters that papermill added."""
+    """`full` with the outputs of `executed`, by order of code cells, and with the parameters given."""
     ran = {cell["id"]: cell for cell in executed["cells"] if cell["cell_type"] == "code"}
     injected = [cell for cell in ran.values() if "injected-parameters" in cell["metadata"].get("tags", [])]
     cells = [dict(cell) for cell in full["cells"] if cell["cell_type"] != "code" or source(cell).strip()]
@@ -325,7 +329,7 @@ def main(arguments: list[str] | None = None) -> int:
             config.check(Path("params.yaml"))
             extract(options.notebooks, options.target)
         else:
-            # jsonschema would build a grammar of URIs, 2 s a stage, that no notebook needs; it is optional there.
+            # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
             sys.modules.setdefault("rfc3987_syntax", None)
             run(options.name, options.params, study(options.study).root)
     except (UserError, CellError) as error:

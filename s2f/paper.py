@@ -1,4 +1,4 @@
-"""The numbers that the paper published, each with the place of our own number and the reason for the difference."""
+"""The numbers that the paper published, each with the place of ours and the reason why they differ."""
 
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +54,9 @@ class Ledger(Part):
     @cached_property
     def entries(self) -> list[Entry]:
         return [
-            Entry(**row.model_dump(), **group.model_dump(exclude={"rows"})) for group in self.groups for row in group.rows
+            Entry(**row.model_dump(), **group.model_dump(exclude={"rows"}))
+            for group in self.groups
+            for row in group.rows
         ]
 
 

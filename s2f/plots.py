@@ -1,7 +1,7 @@
 """The figures: tables and arrays in, a matplotlib Figure out, in one style.
 
-Tables use the column names of the results (`value`, `low`, `high`, `n_speakers`, `chance`, `ceiling`); `low` and `high` are
-95 % intervals. Colour never carries a meaning alone: chance is dashed, the ceiling dotted, the paper a diamond.
+Tables use the column names of the results: `value`, `n_speakers`, `chance`, `ceiling`; `low` and `high` bound the
+95 % interval. Colour never carries a meaning alone: chance is dashed, the ceiling dotted, the paper a diamond.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,8 @@ CEILING_LINE = {"color": "black", "linestyle": ":", "linewidth": 1.6, "label": "
 PAPER_MARK = {"color": PAPER, "marker": "D", "linestyle": "none", "markersize": 7, "label": "paper"}
 SHADE = {"alpha": 0.15, "linewidth": 0}
 DPI = 120
+# The audit's `mdd80` is 1.96 + 0.84 standard errors; luck alone stays within 1.96 of them in 95 of 100 cases.
+LUCK = 1.96 / 2.80
 
 
 def use_style() -> None:
@@ -69,9 +71,9 @@ def _speakers(table: pd.DataFrame) -> str:
     return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
-def _whiskers(table: pd.DataFrame) -> np.ndarray:
+def _whiskers(value: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:
     """Distances to both ends of the intervals; an estimate may lie a rounding error beyond its own."""
-    return np.maximum([table["value"] - table["low"], table["high"] - table["value"]], 0)
+    return np.maximum([value - low, high - value], 0)
 
 
 # ---- training
@@ -110,47 +112,62 @@ def _references(ax: Axes, x: pd.Series, table: pd.DataFrame) -> None:
             ax.plot(x, table[column], **style)
 
 
-def confusion_matrices(counts: Mapping[str, pd.DataFrame]) -> Figure:
-    """One matrix an attribute: counts (true in rows, as drawn in columns), shown as shares of the row."""
-    sizes = [len(table) for table in counts.values()]
-    # A column is 0.62 in wide; the labels of the rows and the bar beside the last matrix need 1.1 in and 0.6 in.
+def confusion_matrices(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Fig. 4: a matrix for each attribute, from `evaluate.confusion`: shares of the row, its clips in `n`."""
+    sizes = [len(table) for table in tables.values()]
+    # A cell is 0.62 in wide; the labels of the rows need 1.1 in, the bar beside the last matrix 0.6 in.
     widths = [0.62 * size + 1.1 for size in sizes]
     fig, (row,) = _axes(sum(widths) + 0.6, 0.5 * max(sizes) + 1.5, ncols=len(sizes), width_ratios=widths)
-    for ax, (name, table) in zip(row, counts.items(), strict=True):
-        totals = table.sum(axis=1)
+    for ax, (name, table) in zip(row, tables.items(), strict=True):
+        shares = table.drop(columns="n")
         sns.heatmap(
-            table.div(totals.where(totals > 0), axis=0), ax=ax, vmin=0, vmax=1, cmap="cividis", annot=True,
-            fmt=".2f", annot_kws={"fontsize": "small"}, linewidths=1, cbar=ax is row[-1],
+            shares,
+            ax=ax,
+            vmin=0,
+            vmax=1,
+            cmap="cividis",
+            annot=True,
+            fmt=".2f",
+            annot_kws={"fontsize": "small"},
+            linewidths=1,
+            cbar=ax is row[-1],
             cbar_kws={"label": "share of the row"},
-        )  # fmt: skip
-        ax.set_yticklabels([f"{label}  (n = {n:,})" for label, n in totals.items()], rotation=0)
-        ax.set_xticklabels(table.columns, rotation=0)
-        ax.set(title=name, xlabel="read from the face drawn", ylabel="true")
+        )
+        ax.set_yticklabels([f"{label}  (n = {n:,})" for label, n in table["n"].items()], rotation=0)
+        ax.set_xticklabels(shares.columns, rotation=0)
+        ax.set(title=name, xlabel="read from the face drawn", ylabel="true (n clips)")
     return fig
 
 
-def craniofacial_bars(table: pd.DataFrame, random: float) -> Figure:
-    """Fig. 5(c): correlation of each `measure` with that of the true face; `paper` may be missing (NaN).
+def craniofacial_bars(table: pd.DataFrame) -> Figure:
+    """Fig. 5(c): correlation `r` of each `measure` with that of the true face, and of `random` pairs.
 
-    Also needs value, low, high, ceiling, n_speakers; `random` is what randomly paired faces give.
+    Also needs low, high, n_speakers, ceiling, and the number of the `paper` (NaN where it gives none).
     """
-    table = table.sort_values("value", ascending=True)
+    table = table.sort_values("r")
     fig, ((ax,),) = _axes(7.2, 0.36 * len(table) + 1.3)
     y = np.arange(len(table))
-    ax.barh(y, table["value"], xerr=_whiskers(table), color=PALETTE[2], height=0.62,
-            error_kw={"elinewidth": 1.2, "ecolor": OURS}, label="ours, 95 % interval")  # fmt: skip
+    ax.barh(
+        y,
+        table["r"],
+        xerr=_whiskers(table["r"], table["low"], table["high"]),
+        color=PALETTE[2],
+        height=0.62,
+        error_kw={"elinewidth": 1.2, "ecolor": OURS},
+        label="ours, 95 % interval",
+    )
     ax.plot(table["ceiling"], y, "|", color="black", markersize=15, markeredgewidth=2, label="ceiling")
     ax.plot(table["paper"], y, **PAPER_MARK)
-    ax.axvline(random, **CHANCE_LINE | {"label": "random pairs"})
+    ax.axvline(table["random"].mean(), **CHANCE_LINE | {"label": "random pairs"})
     ax.set_yticks(y, table["measure"].str.replace("_idx", " index").str.replace("_", " "))
-    ax.set(xlabel="correlation of face from voice and face from image (Pearson's r)")
+    ax.set(xlabel="correlation of face from voice and true face (Pearson's r)", ylabel="measure")
     ax.set(title=f"n = {_speakers(table)} speakers", xlim=(min(-0.05, table["low"].min() - 0.05), 1))
     fig.legend(loc="outside lower center", ncols=4)
     return fig
 
 
 def recall_curves(curves: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
-    """R@K against `k` for each named table (k, value, low, high, n_speakers); chance and ceiling of the first."""
+    """R@K against `k` for each named table, from `retrieval.recall`; chance and ceiling of the first."""
     first = next(iter(curves.values()))
     fig, ((ax,),) = _axes(6.4, 4.0)
     for (name, table), colour, marker in zip(curves.items(), PALETTE, MARKERS, strict=False):
@@ -170,47 +187,66 @@ def recall_curves(curves: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
 # ---- audit
 
 
-def group_forest(table: pd.DataFrame, overall: float, xlabel: str) -> Figure:
-    """A metric by `group`, a row each: value, low, high, n_speakers, and the band `null_low`, `null_high`.
+def group_forest(table: pd.DataFrame, xlabel: str) -> Figure:
+    """One metric by group, from `audit.disaggregate`; groups too small to have numbers are left out.
 
-    The band is where a group of that size falls by luck when all groups are equal. Where the table has an
-    `attribute` column, a line parts one attribute from the next.
+    The band of a group is where it falls in 95 of 100 cases if it is no different from the rest of its attribute.
     """
+    overall = table.loc[table["group"] == "overall", "estimate"].item()
+    table = table[table["difference"].notna()].reset_index(drop=True)
     fig, ((ax,),) = _axes(7.2, 0.38 * len(table) + 1.6)
     y = np.arange(len(table))
-    ax.barh(y, table["null_high"] - table["null_low"], left=table["null_low"], height=0.8, color="0.88",
-            label="range by luck, groups equal")  # fmt: skip
-    ax.errorbar(table["value"], y, xerr=_whiskers(table), fmt="o", color=OURS, label="group, 95 % interval")
+    rest, luck = table["estimate"] - table["difference"], LUCK * table["mdd80"]
+    ax.barh(y, 2 * luck, left=rest - luck, height=0.8, color="0.88", label="range by luck, if no different")
+    whiskers = _whiskers(table["estimate"], table["ci_lo"], table["ci_hi"])
+    ax.errorbar(table["estimate"], y, xerr=whiskers, fmt="o", color=OURS, label="group, 95 % interval")
     ax.axvline(overall, color=QUIET, linestyle="--", linewidth=1.2, label="all speakers")
-    if "attribute" in table:
-        for edge in np.flatnonzero(table["attribute"].ne(table["attribute"].shift()))[1:]:
-            ax.axhline(edge - 0.5, color="0.75", linewidth=0.8)
-    ax.set_yticks(y, [f"{group}  (n = {n:,})" for group, n in zip(table["group"], table["n_speakers"], strict=True)])
-    ax.set_ylim(len(table) - 0.4, -0.6)
+    for edge in np.flatnonzero(table["attribute"].ne(table["attribute"].shift()))[1:]:
+        ax.axhline(edge - 0.5, color="0.75", linewidth=0.8)  # between two attributes
+    _named_rows(ax, table["group"], table["n_speakers"])
     ax.set(xlabel=xlabel, ylabel="group (n speakers)")
     fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 
+def _named_rows(ax: Axes, names: pd.Series, counts: pd.Series) -> None:
+    """Label the rows from the top down."""
+    ax.set_yticks(
+        range(len(names)), [f"{name}  (n = {n:,.0f})" for name, n in zip(names, counts, strict=True)]
+    )
+    ax.set_ylim(len(names) - 0.4, -0.6)
+
+
 def negative_controls(table: pd.DataFrame, margin: float = 0.05) -> Figure:
-    """AUC of each `control` with interval, against 0.5 and the margin within which it counts as chance."""
-    fig, ((ax,),) = _axes(7.2, 0.4 * len(table) + 1.5)
-    y = np.arange(len(table))
-    ax.axvspan(0.5 - margin, 0.5 + margin, color="0.88", label=f"counts as chance (± {margin:g})")
-    ax.axvline(0.5, **CHANCE_LINE)
-    ax.errorbar(table["value"], y, xerr=_whiskers(table), fmt="o", color=OURS, label="AUC, 95 % interval")
-    ax.set_yticks(y, [f"{name}  (n = {n:,})" for name, n in zip(table["control"], table["n_speakers"], strict=True)])
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set(xlabel="AUC with which the predicted feature tells it", ylabel="control (n speakers)")
-    ax.set_xlim(min(0.3, table["low"].min() - 0.02), max(0.7, table["high"].max() + 0.02))
-    fig.legend(loc="outside lower center", ncols=3)
+    """What a probe reads off predicted features, from `evaluate.negative_controls`: a panel a `metric`."""
+    panels = {name: rows.reset_index(drop=True) for name, rows in table.groupby("metric", sort=False)}
+    sizes = [len(rows) for rows in panels.values()]
+    fig, column = _axes(7.2, 0.4 * sum(sizes) + 1.1 * len(sizes) + 0.5, nrows=len(sizes), height_ratios=sizes)
+    for (ax,), (metric, rows) in zip(column, panels.items(), strict=True):
+        chance = rows["chance"].iloc[0]
+        ax.axvspan(chance - margin, chance + margin, color="0.88", label=f"chance ± {margin:g}")
+        ax.axvline(chance, **CHANCE_LINE)
+        ax.errorbar(
+            rows["value"],
+            range(len(rows)),
+            xerr=_whiskers(rows["value"], rows["low"], rows["high"]),
+            fmt="o",
+            color=OURS,
+            label="probe, 95 % interval",
+        )
+        _named_rows(ax, rows["control"], rows["n_speakers"])
+        ax.set_xlim(min(chance - 0.2, rows["low"].min() - 0.02), max(chance + 0.2, rows["high"].max() + 0.02))
+        ax.set(xlabel={"auc": "AUC", "r": "Pearson's r"}[metric], ylabel="control (n speakers)")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 
 # ---- what goes in and comes out
 
 
-def gallery(rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], captions: Sequence[str]) -> Figure:
+def gallery(
+    rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], captions: Sequence[str]
+) -> Figure:
     """Faces: one row each kind (true, from face, from voice), one column a person."""
     fig, axes = _axes(1.25 * len(captions) + 1.0, 1.3 * len(rows) + 0.5, nrows=len(rows), ncols=len(captions))
     for line, (name, images) in zip(axes, rows.items(), strict=True):
@@ -227,11 +263,15 @@ def gallery(rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], capt
 def spectrogram(
     spectrum: Float[np.ndarray, "2 frames bins"], frame_seconds: float = 0.01, top_hz: float = 8000
 ) -> Figure:
-    """What the voice encoder gets: length of the compressed real and imaginary part, over time and frequency."""
+    """What the voice encoder gets: length of the compressed (real, imaginary), over time and frequency."""
     fig, ((ax,),) = _axes(7.2, 3.2)
     seconds = spectrum.shape[1] * frame_seconds
     shown = ax.imshow(
-        np.hypot(*spectrum).T, origin="lower", aspect="auto", extent=(0, seconds, 0, top_hz / 1000), cmap="magma"
+        np.hypot(*spectrum).T,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, top_hz / 1000),
+        cmap="magma",
     )
     fig.colorbar(shown, label="compressed magnitude")
     ax.set(xlabel="time / s", ylabel="frequency / kHz")
@@ -244,7 +284,10 @@ def scatter_projection(points: Float[np.ndarray, "n 2"], labels: Sequence[str], 
     fig, ((ax,),) = _axes(6.0, 4.6)
     for code, name in enumerate(names.categories):
         mine = points[names.codes == code]
-        style = {"color": PALETTE[code % len(PALETTE)], "marker": MARKERS[code // len(PALETTE) % len(MARKERS)]}
+        style = {
+            "color": PALETTE[code % len(PALETTE)],
+            "marker": MARKERS[code // len(PALETTE) % len(MARKERS)],
+        }
         ax.scatter(*mine.T, s=12, alpha=0.7, linewidth=0, label=f"{name}  (n = {len(mine):,})", **style)
     ax.set(xlabel=f"{method} 1", ylabel=f"{method} 2", xticks=[], yticks=[])
     fig.legend(loc="outside right upper", markerscale=2)
@@ -258,14 +301,30 @@ def people_overview(people: pd.DataFrame) -> Figure:
     for ax, (column, label) in zip(axes.flat, quantities.items(), strict=False):
         bins = np.histogram_bin_edges(people[column], 24)
         for (sex, values), colour, style in zip(people.groupby("sex")[column], PALETTE, LINES, strict=False):
-            sns.histplot(x=values, ax=ax, bins=bins, element="step", color=colour, alpha=0.25, linestyle=style,
-                         label=f"{sex}  (n = {len(values):,} speakers)")  # fmt: skip
+            sns.histplot(
+                x=values,
+                ax=ax,
+                bins=bins,
+                element="step",
+                color=colour,
+                alpha=0.25,
+                linestyle=style,
+                label=f"{sex}  (n = {len(values):,} speakers)",
+            )
         ax.set(xlabel=label, ylabel="speakers")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     spoken = pd.crosstab(people["group"], people["language"])
     ax = axes[1, 1]
-    sns.heatmap(spoken, ax=ax, cmap="cividis", annot=True, fmt="d", annot_kws={"fontsize": "small"}, linewidths=1,
-                cbar_kws={"label": "speakers"})  # fmt: skip
+    sns.heatmap(
+        spoken,
+        ax=ax,
+        cmap="cividis",
+        annot=True,
+        fmt="d",
+        annot_kws={"fontsize": "small"},
+        linewidths=1,
+        cbar_kws={"label": "speakers"},
+    )
     ax.set(xlabel="language", ylabel="group")
     ax.tick_params(rotation=0, labelsize="small")
     return fig

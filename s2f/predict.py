@@ -1,8 +1,7 @@
-"""From voices to faces with trained models: features of clips and photographs, drawn faces, one voice at a time."""
+"""From voices to faces with trained models: features of clips and photographs, and drawn faces."""
 
 import json
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,8 @@ from s2f.shards import Shards
 from s2f.voice_encoder import VoiceEncoder, for_inference
 
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
-SEGMENT_SECONDS = 3.0  # the shortest part of a recording that is judged by itself, shorter recordings repeated
+# The least that counts as a half: below 6 s the halves overlap, below 3 s they are the same.
+HALF_SECONDS = 3.0
 # The stage that makes each file of a models folder.
 STAGES = {"voice.safetensors": "train", "facts.json": "train", "face.safetensors": "face_model"}
 
@@ -36,7 +36,7 @@ def voice_features(
     device: torch.device,
     tile_to: float | None = None,
 ) -> Float32[np.ndarray, "clips feature_dim"]:
-    """Features of the first `seconds` of each clip; what is shorter than `tile_to` (default: `seconds`) is repeated.
+    """Features of the first `seconds` of each clip, repeated up to `tile_to` (default: `seconds`) if shorter.
 
     `clips`: rows of the manifest.
     """
@@ -61,7 +61,8 @@ def photo_features(
     encoder.to(device).eval()
     with torch.inference_mode():
         parts = [
-            encoder(as_images(torch.from_numpy(photos[rows]).to(device))).cpu() for rows in chunks(len(photos), batch)
+            encoder(as_images(torch.from_numpy(photos[rows]).to(device))).cpu()
+            for rows in chunks(len(photos), batch)
         ]
     return torch.cat(parts).numpy()
 
@@ -82,18 +83,18 @@ def draw(
 
 @dataclass(frozen=True)
 class Spread:
-    """How much the face changes from one part of the recording to another: its start, its middle and its end.
+    """How much the face depends on which half of the recording is heard.
 
     A lower bound of the uncertainty: it knows nothing of what voices do not say of faces.
     """
 
-    degrees: float  # mean angle between the features of two parts
-    measures: dict[str, tuple[float, float]]  # lowest and highest of each craniofacial measure in the drawn parts
+    degrees: float  # angle between the features of the two halves
+    measures: dict[str, tuple[float, float]]  # smaller and larger of each craniofacial measure of their faces
 
     def __str__(self) -> str:
-        width = max((high - low) / (high + low) * 2 for low, high in self.measures.values())
+        width = max((high - low) / low for low, high in self.measures.values())
         return (
-            f"Parts of this recording give features {self.degrees:.1f} degrees apart, "
+            f"The halves of this recording give features {self.degrees:.1f} degrees apart, "
             f"and faces whose measures differ by up to {width:.0%}."
         )
 
@@ -110,7 +111,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Speech2Face:
-    """The trained system, on the CPU. `facts`: `seconds` that the voice encoder was trained on, `mean_feature`."""
+    """The trained system, on the CPU. `facts`: see `write_facts`."""
 
     voice_encoder: VoiceEncoder
     face_decoder: FaceDecoder
@@ -122,44 +123,49 @@ class Speech2Face:
         models = Path(models)
         for name, stage in STAGES.items():
             if not (models / name).is_file():
-                raise UserError(f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder.")
+                raise UserError(
+                    f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder."
+                )
         voice = weights.load(models / "voice.safetensors", encoder=VoiceEncoder)["encoder"]
         decoder = weights.load(models / "face.safetensors", decoder=FaceDecoder)["decoder"]
-        return cls(for_inference(voice, torch.float32), decoder, json.loads((models / "facts.json").read_text()))
+        return cls(
+            for_inference(voice, torch.float32), decoder, json.loads((models / "facts.json").read_text())
+        )
 
     def face(self, wave: Float32[np.ndarray, "samples"], exaggeration: float = 0.0) -> Face:
         """The average face that goes with the voice in a recording (16 kHz).
 
-        One shorter than the training crops is repeated, of a long one the first 30 s are heard. With `exaggeration` k the face is drawn from
-        v + k (v - mean), further away from the average face; the spread is that of the face without it.
+        One shorter than the training crops is repeated, of a long one the first 30 s are heard. With
+        `exaggeration` k the face is drawn from v + k (v - mean), further away from the average face; the
+        spread is that of faces drawn without it.
         """
         wave = wave[: round(LONGEST_SECONDS * SAMPLE_RATE)]
         whole = fit_length(wave, max(len(wave), round(self.facts["seconds"] * SAMPLE_RATE)))
-        part = max(len(wave) // 2, round(SEGMENT_SECONDS * SAMPLE_RATE))
-        starts = np.linspace(0, max(len(wave) - part, 0), 3).astype(int)
-        parts = np.stack([fit_length(wave[start:], part) for start in starts])
+        half = max(len(wave) // 2, round(HALF_SECONDS * SAMPLE_RATE))
+        halves = np.stack([fit_length(wave[:half], half), fit_length(wave[-half:], half)])
         with torch.inference_mode():
             feature = self.voice_encoder(spectrogram(torch.from_numpy(whole)[None])).numpy()
-            features = self.voice_encoder(spectrogram(torch.from_numpy(parts))).numpy()
+            features = self.voice_encoder(spectrogram(torch.from_numpy(halves))).numpy()
         mean = np.array(self.facts["mean_feature"], np.float32)
-        drawn_from = np.concatenate([feature + exaggeration * (feature - mean), features])
-        images, landmarks = draw(self.face_decoder, drawn_from, len(drawn_from), torch.device("cpu"))
+        drawn = np.concatenate([feature + exaggeration * (feature - mean), features])
+        images, landmarks = draw(self.face_decoder, drawn, len(drawn), torch.device("cpu"))
         return Face(images[0], landmarks[0], feature[0], _spread(features, landmarks[1:]))
 
 
 def write_facts(
     models: str | Path, seconds: float, face_features: Float32[np.ndarray, "photos feature_dim"]
 ) -> None:
-    """Write what `Speech2Face.load` needs beside the weights: length of the training crops, the mean face feature."""
+    """Write what `Speech2Face` needs beside the weights: seconds of a training crop, mean face feature."""
     write_json({"seconds": seconds, "mean_feature": face_features.mean(axis=0)}, Path(models) / "facts.json")
 
 
 def _spread(
-    features: Float32[np.ndarray, "parts feature_dim"], landmarks: Float32[np.ndarray, "parts 68 2"]
+    features: Float32[np.ndarray, "2 feature_dim"], landmarks: Float32[np.ndarray, "2 68 2"]
 ) -> Spread:
-    units = features / np.linalg.norm(features, axis=1, keepdims=True)
-    # From the chord, since the cosine of a small angle has lost its digits.
-    angles = [2 * np.arcsin(min(np.linalg.norm(a - b) / 2, 1)) for a, b in combinations(units, 2)]
-    values = measures(landmarks)
-    ranges = zip(values.min(axis=0).tolist(), values.max(axis=0).tolist(), strict=True)
-    return Spread(float(np.rad2deg(np.mean(angles))), dict(zip(MEASURES, ranges, strict=True)))
+    first, second = features / np.linalg.norm(features, axis=1, keepdims=True)
+    # From the chord: the cosine of a small angle has lost its digits.
+    angle = 2 * np.arcsin(min(np.linalg.norm(first - second) / 2, 1))
+    ranges = np.sort(measures(landmarks), axis=0).T.tolist()
+    return Spread(
+        float(np.rad2deg(angle)), {name: tuple(pair) for name, pair in zip(MEASURES, ranges, strict=True)}
+    )

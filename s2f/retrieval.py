@@ -1,8 +1,8 @@
 """Finding the face of a voice: ranks, recall, 1:N matching and verification, each with its chance level.
 
 Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Matching and
-gallery recall are exact expectations over the choice of the other faces: given how many are better and how many
-tie, the outcome of drawing some of them is hypergeometric, and no list of trials has to be drawn.
+gallery recall are exact expectations over the choice of the other faces: given how many are better and how
+many tie, the outcome of drawing some of them is hypergeometric, and no list of trials has to be drawn.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from scipy.spatial.distance import cdist
 from scipy.special import comb
 from scipy.stats import hypergeom
@@ -39,7 +39,7 @@ def similarity(
         return metric(queries, gallery)
     queries, gallery = queries.astype(float), gallery.astype(float)
     if metric == "cosine":
-        return _unit(queries) @ _unit(gallery).T
+        return unit_rows(queries) @ unit_rows(gallery).T
     if metric == "l1":
         return -cdist(queries, gallery, "cityblock")
     if metric == "l2":
@@ -51,8 +51,9 @@ def similarity(
     )
 
 
-def _unit(features: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+def unit_rows(features: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
     """Rows of length one; a row of zeros stays zero and has cosine zero with everything."""
+    features = features.astype(float)
     length = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.where(length > 0, length, 1)
 
@@ -98,7 +99,7 @@ def _compare(
 
 
 def recall_at(placed: Ranks, items: int, size: int | None = None) -> Float[np.ndarray, "queries"]:
-    """Probability that each query's true face is among the first `items` of a gallery of `size` (default: all).
+    """Probability that a query's true face is among the first `items` of a gallery of `size` (default: all).
 
     A smaller gallery holds the true face and size - 1 of the others at random.
     """
@@ -117,15 +118,15 @@ def recall(
     resampling: Resampling,
     size: int | None = None,
 ) -> pd.DataFrame:
-    """R@K in both readings, first K items and first K percent, averaged over `placements` of the same queries.
+    """R@K in both readings, first K items and first K percent, averaged over `placements` of the queries.
 
     Table 3 of the paper must be percent: its random row is 1, 2, 5, 10 % for K = 1, 2, 5, 10 of 5,000 faces.
     """
     whole = placements[0].others + 1 if size is None else size
     rows = []
-    for reading, unit in (("items", 1.0), ("percent", whole / 100)):
+    for reading in ("items", "percent"):
         for k in ks:
-            items = min(int(k * unit), whole)
+            items = min(k if reading == "items" else k * whole // 100, whole)
             hits = np.mean([recall_at(placed, items, size) for placed in placements], axis=0)
             estimate = stats.interval(hits, speakers, resampling, share=True)
             row = {"reading": reading, "k": k, "items": items, "size": whole, "chance": items / whole}
@@ -149,18 +150,23 @@ def gallery_recall(
     """
     index = stats.number_speakers(speakers, pred=pred, true=true)
     if size > index.count:
-        raise UserError(
-            f"A gallery of {size} needs as many speakers, but there are {index.count}: ask for fewer."
-        )
+        raise UserError(f"A gallery of {size} needs as many speakers, not {index.count}: ask for fewer.")
     placements = []
     for shown in _shown_faces(index, draws, resampling.seed):
-        counts = [
-            (wins.sum(axis=1), ties.sum(axis=1))
-            for _, wins, ties in _against_others(pred, true, index, shown, metric)
-        ]
-        better, equal = (np.concatenate(side) for side in zip(*counts, strict=True))
-        placements.append(Ranks(better, equal, index.count - 1))
+        loses, ties, opponent = (part.sum(axis=1) for part in _board(pred, true, index, shown, metric))
+        placements.append(Ranks(opponent - loses - ties, ties, index.count - 1))
     return recall(placements, speakers, ks, resampling, size)
+
+
+class Board(NamedTuple):
+    """For each clip and speaker: does that face lose to the clip's own, does it tie, is it an opponent."""
+
+    loses: Bool[np.ndarray, "clips speakers"]
+    ties: Bool[np.ndarray, "clips speakers"]
+    opponent: Bool[np.ndarray, "clips speakers"]
+
+    def among(self, opponent: Bool[np.ndarray, "clips speakers"]) -> "Board":
+        return Board(*(part & opponent for part in self))
 
 
 def _shown_faces(index: stats.Speakers, draws: int, seed: int) -> Iterator[Int[np.ndarray, "speakers"]]:
@@ -171,18 +177,23 @@ def _shown_faces(index: stats.Speakers, draws: int, seed: int) -> Iterator[Int[n
         yield order[np.unique(index.codes[order], return_index=True)[1]]
 
 
-def _against_others(
+def _board(
     pred: Features, true: Features, index: stats.Speakers, shown: Int[np.ndarray, "speakers"], metric: Metric
-) -> Iterator[tuple[slice, Bool[np.ndarray, "queries speakers"], Bool[np.ndarray, "queries speakers"]]]:
-    """Chunks of queries, and where each shown face of another speaker beats or ties with the query's own face."""
+) -> Board:
+    """Each clip's own face against the shown faces of all other speakers."""
+    wins, ties = [], []
     for start in range(0, len(pred), QUERY_CHUNK):
         rows = slice(start, start + QUERY_CHUNK)
         own = true[rows]
         # One call scores own and shown faces, so that equal faces get equal scores.
         scores = similarity(pred[rows], np.concatenate([own, true[shown]]), metric)
-        wins, ties = _compare(scores[:, len(own) :], np.diagonal(scores))
-        other = index.codes[rows, None] != np.arange(index.count)
-        yield rows, wins & other, ties & other
+        better, equal = _compare(scores[:, len(own) :], np.diagonal(scores))
+        wins.append(better)
+        ties.append(equal)
+    equal = np.concatenate(ties)
+    everybody = np.ones_like(equal)
+    other = index.codes[:, None] != np.arange(index.count)
+    return Board(~np.concatenate(wins) & ~equal, equal, everybody).among(other)
 
 
 def matching(
@@ -197,18 +208,20 @@ def matching(
 ) -> pd.DataFrame:
     """1:N matching: how often a voice's own face beats n - 1 random other speakers' faces, ties shared.
 
-    Rows: against anybody; against people who share the voice's value in each column of `strata`; against people
-    who share all of them. For n = 2 both sides are resampled, for larger n only the voices. Clips with fewer than
-    n - 1 opponents in the stratum are left out (NaN when none is left). The score of a model that knows nothing
-    but an attribute is this function on the one-hot attribute as both `pred` and `true`.
+    Rows: against anybody; against people who share the voice's value in each column of `strata`; against
+    people who share all of them. For n = 2 both sides are resampled, for larger n only the voices. Clips with
+    fewer than n - 1 opponents in the stratum are left out (NaN when none is left). The score of a model that
+    knows nothing but an attribute is this function on the one-hot attribute as both `pred` and `true`.
     """
     index = stats.number_speakers(speakers, pred=pred, true=true)
     shown = list(_shown_faces(index, draws, resampling.seed))
-    compared = [list(_against_others(pred, true, index, faces, metric)) for faces in shown]
+    boards = [_board(pred, true, index, faces, metric) for faces in shown]
     rows = []
     for name, values in _strata(strata, len(pred)).items():
-        boards = [_board(chunks, values, index, faces) for chunks, faces in zip(compared, shown, strict=True)]
-        estimate = _matching_estimate(boards, np.asarray(speakers), index, n, resampling)
+        # A missing label is coded -1 and shares a stratum with nobody.
+        similar = [(values[:, None] == values[faces]) & (values >= 0)[:, None] for faces in shown]
+        rivals = [board.among(mask) for board, mask in zip(boards, similar, strict=True)]
+        estimate = _matching_estimate(rivals, np.asarray(speakers), index, n, resampling)
         rows.append({"others": name, "n": n, "chance": 1 / n} | estimate.row())
     return pd.DataFrame(rows)
 
@@ -224,33 +237,8 @@ def _strata(strata: pd.DataFrame | None, n_clips: int) -> dict[str, Int[np.ndarr
     return named
 
 
-class Board(NamedTuple):
-    """For each clip and speaker: does that face lose to the clip's own, does it tie, is it an opponent."""
-
-    loses: Bool[np.ndarray, "clips speakers"]
-    ties: Bool[np.ndarray, "clips speakers"]
-    opponent: Bool[np.ndarray, "clips speakers"]
-
-
-def _board(
-    chunks: list[tuple[slice, np.ndarray, np.ndarray]],
-    values: Int[np.ndarray, "clips"],
-    index: stats.Speakers,
-    shown: Int[np.ndarray, "speakers"],
-) -> Board:
-    wins, ties = (np.concatenate([chunk[side] for chunk in chunks]) for side in (1, 2))
-    # A missing label is coded -1 and shares a stratum with nobody.
-    opponent = (index.codes[:, None] != np.arange(index.count)) & (values[:, None] == values[shown])
-    opponent &= (values >= 0)[:, None]
-    return Board(opponent & ~wins & ~ties, opponent & ties, opponent)
-
-
 def _matching_estimate(
-    boards: list[Board],
-    speakers: Shaped[np.ndarray, "clips"],
-    index: stats.Speakers,
-    n: int,
-    resampling: Resampling,
+    boards: list[Board], speakers: np.ndarray, index: stats.Speakers, n: int, resampling: Resampling
 ) -> Estimate:
     playable = np.all([board.opponent.sum(axis=1) >= n - 1 for board in boards], axis=0)
     if not playable.any():
@@ -322,7 +310,7 @@ def _another_speaker(index: stats.Speakers, seed: int) -> Int[np.ndarray, "clips
 
 
 def verification(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """AUC and equal error rate of trials (columns `query face score same`), both speakers of a trial resampled."""
+    """AUC and equal error rate of trials (as `trials` makes them), both speakers of a trial resampled."""
     together = pd.concat([table["query"], table["face"]], ignore_index=True)
     index = stats.number_speakers(together)
     query, face = index.codes[: len(table)], index.codes[len(table) :]
@@ -352,11 +340,11 @@ def verification(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class LikelihoodRatio:
-    """Metric log p(face | prediction) - log p(face) under a joint Gaussian, fitted on pairs that are not tested.
+    """Metric log p(face | prediction) - log p(face) of a joint Gaussian, fitted on pairs that are not tested.
 
     Cosine weighs every direction by its size; this weighs it by what the voice tells of it. In canonical
-    directions, where prediction u and face v have unit variance and correlation r, the log ratio is the sum of
-    -log(1 - r^2) / 2 + (2 r u v - r^2 (u^2 + v^2)) / (2 (1 - r^2)).
+    directions, where prediction u and face v have unit variance and correlation r, the log ratio is the sum
+    of -log(1 - r^2) / 2 + (2 r u v - r^2 (u^2 + v^2)) / (2 (1 - r^2)).
     """
 
     pred_mean: Float[np.ndarray, "pred_dim"]
@@ -367,10 +355,7 @@ class LikelihoodRatio:
 
     @classmethod
     def fit(
-        cls,
-        pred: Float[np.ndarray, "clips pred_dim"],
-        true: Float[np.ndarray, "clips true_dim"],
-        dims: int = 32,
+        cls, pred: Float[np.ndarray, "clips pred"], true: Float[np.ndarray, "clips true"], dims: int = 32
     ) -> "LikelihoodRatio":
         """Fit on one row a clip, in `dims` principal directions a side."""
         pred_mean, pred_map = _whitening(pred.astype(float), dims)
@@ -402,9 +387,9 @@ def _whitening(
 def _without_noise(
     correlations: Float[np.ndarray, "canonical"], rows: int, columns: int, n_clips: int
 ) -> Float[np.ndarray, "canonical"]:
-    """Canonical correlations less what chance adds: the optimal shrinkage of Gavish and Donoho (2017).
+    """Canonical correlations less what chance adds: shrinkage of Gavish and Donoho (2017) for white noise.
 
-    `n_clips` unrelated pairs give correlations of up to (1 + sqrt(beta)) sqrt(rows / n_clips), which become zero.
+    Correlations up to (1 + sqrt(beta)) sqrt(rows / n_clips), which unrelated pairs reach too, become zero.
     """
     rows, columns = max(rows, columns), min(rows, columns)
     unit, beta = np.sqrt(rows / n_clips), columns / max(rows, 1)

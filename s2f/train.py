@@ -1,7 +1,6 @@
-"""The three trainings: face encoder (who is in the photograph), face decoder, and the voice encoder of the paper.
+"""The three trainings: the face encoder, the face decoder, and the voice encoder of the paper.
 
-Each says what a batch is, what its loss is and how it is validated, and hands them to the loop in `s2f.loop`. What a
-batch holds (rows, crops, variation) is drawn from generators seeded by (seed, epoch) or (seed, step).
+Each says what a batch is, what its loss is and how it is validated, and hands that to the loop in `s2f.loop`.
 """
 
 import math
@@ -28,9 +27,8 @@ from s2f.voice_encoder import VoiceEncoder
 
 SIZES = {"small": voice_encoder.SMALL, "paper": voice_encoder.PAPER}
 GAIN = 0.1  # share by which a photograph is made brighter or darker at most
-# Of the decoder's terms. They bring the three gradients to one scale: an error of the landmarks is in image sizes.
+# Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
 DECODER_WEIGHTS = {"image": 1.0, "landmarks": 100.0, "feature": 0.1}
-VOICE_CODE = ("loop", "train", "batches", "audio", "shards", "losses", "voice_encoder", "face_encoder", "face_decoder")
 CURVE_ROWS = 20  # of a face model
 # The face models are not the paper's experiment: they train with Adam as it comes.
 PLAIN_ADAM = {"betas": (0.9, 0.999), "eps": 1e-8}
@@ -53,7 +51,9 @@ def train_face_encoder(
     people = pd.Series(identities)
     if not people.duplicated(keep=False).all():
         lonely = people[~people.duplicated(keep=False)].iloc[0]
-        raise UserError(f"Person {lonely} has one photograph: give two or more, as the last one is for validation.")
+        raise UserError(
+            f"Person {lonely} has one photograph: give two or more, as the last one is for validation."
+        )
     last = ~people.duplicated(keep="last")
     train, val = np.flatnonzero(~last), np.flatnonzero(last)
     settings = face_encoder.small(people.nunique()).model_dump() | {"size": photos.shape[1]}
@@ -75,7 +75,10 @@ def train_face_encoder(
             ]
         )
         who = torch.from_numpy(identities[val]).to(device)
-        return {"loss": F.cross_entropy(scores, who), "accuracy": (scores.argmax(dim=1) == who).float().mean()}
+        return {
+            "loss": F.cross_entropy(scores, who),
+            "accuracy": (scores.argmax(dim=1) == who).float().mean(),
+        }
 
     with seeded(cfg.seed, device):
         model = FaceEncoder(FaceEncoderConfig.model_validate(settings))
@@ -93,8 +96,10 @@ def train_face_encoder(
         validate_every=math.ceil(cfg.encoder_steps / CURVE_ROWS),
         checkpoint=checkpoint,
         fingerprint=fingerprint(
-            cfg.model_dump_json(exclude={"checkpoint_minutes", "decoder_steps", "decoder_batch", "decoder_rate"}),
-            *(str(device), photos, identities, code("loop", "train", "batches", "face_encoder")),
+            cfg.model_dump_json(
+                exclude={"checkpoint_minutes", "decoder_steps", "decoder_batch", "decoder_rate"}
+            ),
+            *(str(device), photos, identities, code("loop train batches face_encoder")),
         ),
         minutes=cfg.checkpoint_minutes,
         log=log,
@@ -118,9 +123,10 @@ def train_face_decoder(
 ) -> FaceDecoder:
     """Learn to draw, from the feature of any photograph of a person, that person's canonical face.
 
-    `speakers`: the row of each photograph's person in `canonical` and `landmarks` (px); every tenth person is kept
-    for validation. The terms are those of Cole et al. (2017): absolute error of the image, squared error of the
-    landmarks, and the cosine between the feature of the drawn face and the feature that it was drawn from.
+    `speakers`: the row of each photograph's person in `canonical` and `landmarks` (px); every tenth person is
+    kept for validation. The terms are those of Cole et al. (2017): absolute error of the image, squared error
+    of the landmarks, cosine between the feature of the drawn face and the feature it was drawn from.
+    UserError if there are too few people.
     """
     size = canonical.shape[1]
     encoder = encoder.to(device).eval().requires_grad_(False)
@@ -128,7 +134,9 @@ def train_face_decoder(
     held_out = speakers % 10 == 9
     train, val = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     if len(train) == 0 or len(val) == 0:
-        raise UserError(f"{len(canonical)} speakers are too few to keep every tenth for validation: give ten or more.")
+        raise UserError(
+            f"{len(canonical)} speakers are too few to keep every tenth for validation: give ten or more."
+        )
 
     def people(rows):
         return tensors(features[rows], canonical[speakers[rows]], landmarks[speakers[rows]])
@@ -147,7 +155,10 @@ def train_face_decoder(
 
     def validate(model):
         rows = [
-            {name: term.item() for name, term in loss_of(model, 0, *(t.to(device) for t in people(val[rows]))).items()}
+            {
+                name: term.item()
+                for name, term in loss_of(model, 0, *(t.to(device) for t in people(val[rows]))).items()
+            }
             for rows in chunks(len(val), cfg.decoder_batch)
         ]
         return pd.DataFrame(rows).mean().to_dict()
@@ -169,9 +180,11 @@ def train_face_decoder(
         validate_every=math.ceil(cfg.decoder_steps / CURVE_ROWS),
         checkpoint=checkpoint,
         fingerprint=fingerprint(
-            cfg.model_dump_json(exclude={"checkpoint_minutes", "encoder_steps", "encoder_batch", "encoder_rate"}),
+            cfg.model_dump_json(
+                exclude={"checkpoint_minutes", "encoder_steps", "encoder_batch", "encoder_rate"}
+            ),
             *(str(device), features, speakers, canonical, landmarks, encoder),
-            code("loop", "train", "batches", "face_decoder", "face_encoder"),
+            code("loop train batches face_decoder face_encoder"),
         ),
         minutes=cfg.checkpoint_minutes,
         log=log,
@@ -195,21 +208,25 @@ def train_voice_encoder(
 ) -> VoiceEncoder:
     """Learn the feature of the speaker's face from the voice (paper, section 3; schedule of section 4).
 
-    `clips`: rows of the manifest, of which those with a face in the splits train and val are used. The paper's loss
-    starts with the paper's weights; at `rebalance_step` they are set anew by the paper's rule (the curve shows them).
-    The best validation is that with the smallest mean angle between predicted and true feature: the loss changes
-    its scale when it is re-balanced, and differs between the losses that are compared.
+    `clips`: rows of the manifest, of which those with a face in the splits train and val are used. The paper's
+    loss starts with the paper's weights; at `rebalance_step` they are set anew by the paper's rule (the curve
+    shows them). The best validation is that with the smallest mean angle between predicted and true feature,
+    as the loss changes its scale on re-balancing. UserError if a split has no clip.
     """
     clips = clips[clips["face"].notna()]
     train, val = (clips[clips["split"] == split].reset_index(drop=True) for split in ("train", "val"))
     if train.empty or val.empty:
-        raise UserError("The manifest needs clips with a face in both splits, train and val: prepare the data again.")
+        raise UserError(
+            "The manifest needs clips with a face in both splits, train and val: prepare the data again."
+        )
     samples = round(cfg.seconds * SAMPLE_RATE)
     faces = {"train": train["face"].to_numpy(np.int64), "val": val["face"].to_numpy(np.int64)}
     frozen = [part.to(device).eval().requires_grad_(False) for part in (decoder, encoder)]
     layers = frozen[0].first, frozen[1].logits
-    sizes = SIZES[cfg.model].model_copy(update={"batch_norm": cfg.batch_norm, "feature_dim": face_features.shape[1]})
-    # Changed in place at the step of re-balancing, and kept with the run; on the CPU, where they are read as numbers.
+    sizes = SIZES[cfg.model].model_copy(
+        update={"batch_norm": cfg.batch_norm, "feature_dim": face_features.shape[1]}
+    )
+    # Changed in place on re-balancing and kept with the run; on the CPU, where they are read as numbers.
     lambdas = torch.tensor(losses.PAPER_WEIGHTS, dtype=torch.float64)
 
     def batch_of(step):
@@ -235,7 +252,9 @@ def train_voice_encoder(
     def validate(model):
         v_s = torch.cat(
             [
-                hear(model, torch.from_numpy(shards.gather(val.iloc[rows], samples)).to(device), cfg.precision)
+                hear(
+                    model, torch.from_numpy(shards.gather(val.iloc[rows], samples)).to(device), cfg.precision
+                )
                 for rows in chunks(len(val), cfg.batch)
             ]
         )
@@ -263,7 +282,7 @@ def train_voice_encoder(
         fingerprint=fingerprint(
             cfg.model_dump_json(exclude={"checkpoint_minutes"}),
             *(str(device), clips, shards.folder, face_features, *frozen),
-            code(*VOICE_CODE),
+            code("loop train batches audio shards losses voice_encoder face_encoder face_decoder"),
         ),
         minutes=cfg.checkpoint_minutes,
         log=log,
@@ -281,10 +300,12 @@ def throughput(cfg: config.Train, batch: int, steps: int, device: torch.device) 
     """
     model = VoiceEncoder(SIZES[cfg.model]).to(device, memory_format=torch.channels_last)
     adam = torch.optim.Adam(model.parameters(), lr=cfg.rate, fused=True)
-    waves = torch.randint(-3000, 3000, (batch, round(cfg.seconds * SAMPLE_RATE)), dtype=torch.int16, device=device)
+    waves = torch.randint(
+        -3000, 3000, (batch, round(cfg.seconds * SAMPLE_RATE)), dtype=torch.int16, device=device
+    )
     v_f = torch.randn(batch, model.config.feature_dim, device=device)
 
-    def train_step() -> float:
+    def train_step() -> Tensor:
         adam.zero_grad()
         loss = losses.feature_l1(hear(model, waves, cfg.precision), v_f)
         loss.backward()
@@ -298,7 +319,10 @@ def throughput(cfg: config.Train, batch: int, steps: int, device: torch.device) 
         loss = train_step()
     loss.item()
     seconds = (time.perf_counter() - start) / steps
-    return {"clips_per_second": batch / seconds, "tflop_per_second": counter.get_total_flops() / seconds / 1e12}
+    return {
+        "clips_per_second": batch / seconds,
+        "tflop_per_second": counter.get_total_flops() / seconds / 1e12,
+    }
 
 
 def hear(

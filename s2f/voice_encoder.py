@@ -1,8 +1,9 @@
-"""The voice encoder: a spectrogram of any length to the feature of the face it belongs to (section 3, Table 1).
+"""The voice encoder: a spectrogram of any length to the feature of its face (section 3, Table 1).
 
-One family of networks. Every block is CONV-ReLU-BN with a 4 x 4 kernel and no padding, and may halve time by max
-pooling; the last convolution is averaged over all time, so that any duration fits, and only then goes through ReLU
-and BN. Two dense layers follow, on channels x frequency: frequency is never pooled, to keep what tells voices apart.
+One family of networks. Every block is CONV-ReLU-BN with a 4 x 4 kernel and no padding, and may halve time by
+max pooling; the last convolution is averaged over all time, so that any duration fits, and only then goes
+through ReLU and BN. Two dense layers follow, on channels x frequency: frequency is never pooled, to keep what
+tells voices apart.
 """
 
 import copy
@@ -21,7 +22,7 @@ KERNEL = 4
 
 
 class Conv(BaseModel):
-    """One convolution: its channels, its stride over time and frequency, and whether time is halved after it."""
+    """One convolution: channels, stride over time and frequency, and whether time is halved after it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,7 +85,8 @@ PAPER = VoiceEncoderConfig(
     feature_dim=4096,
 )
 
-# For a CPU. The random phase of a frame would take a deep network to see through; the modulus drops it at once.
+# For a CPU. The random phase of a frame would take a deep network to see through; the modulus drops it at
+# once.
 SMALL = VoiceEncoderConfig(
     input="magnitude",
     convs=(
@@ -100,7 +102,7 @@ SMALL = VoiceEncoderConfig(
 
 
 class VoiceEncoder(nn.Module):
-    """Compressed spectrogram (`audio.spectrogram`) to face feature; runs in the dtype of its weights or of autocast."""
+    """Spectrogram (`audio.spectrogram`) to face feature, in the arithmetic of its weights or of autocast."""
 
     Config: ClassVar = VoiceEncoderConfig
 
@@ -119,7 +121,9 @@ class VoiceEncoder(nn.Module):
         self.fc1 = nn.Linear(outputs[-1] * config.bins, config.hidden_dim)
         self.fc2 = nn.Linear(config.hidden_dim, config.feature_dim)
 
-    def forward(self, spectrogram: Float[Tensor, "batch 2 frames 257"]) -> Float32[Tensor, "batch feature_dim"]:
+    def forward(
+        self, spectrogram: Float[Tensor, "batch 2 frames 257"]
+    ) -> Float32[Tensor, "batch feature_dim"]:
         """Features, float32 whatever the arithmetic; UserError for fewer frames than `config.min_frames`."""
         self._check_length(spectrogram.shape[2])
         x = spectrogram
@@ -146,7 +150,8 @@ class VoiceEncoder(nn.Module):
 def for_inference(encoder: VoiceEncoder, dtype: torch.dtype) -> VoiceEncoder:
     """A copy in evaluation mode with weights of that dtype, laid out for fast convolutions (channels last).
 
-    bfloat16 takes a third of float32's time on CPUs with avx512_bf16; the features stay within a cosine of 0.9999.
+    bfloat16 takes a third of float32's time on CPUs with avx512_bf16; the features stay within a cosine of
+    0.9999.
     """
     return copy.deepcopy(encoder).eval().to(dtype=dtype, memory_format=torch.channels_last)
 

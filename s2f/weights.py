@@ -1,4 +1,4 @@
-"""Weights on disk: tensors in safetensors and, in the same file, where they come from. Reading one runs no code in it."""
+"""Weights on disk: safetensors files that also say where they come from; reading one runs no code."""
 
 import hashlib
 from collections.abc import Mapping
@@ -48,18 +48,27 @@ def save(path: str | Path, *, data_md5: str, code: str, **models: nn.Module) -> 
 
 
 def load(path: str | Path, **classes: type[nn.Module]) -> dict[str, nn.Module]:
-    """The models that `save` wrote, by name, on the CPU in evaluation mode: `load(path, encoder=FaceEncoder)`.
+    """The models that `save` wrote, by name: `load(path, encoder=FaceEncoder)["encoder"]`.
 
-    UserError if the file is missing, is not one of ours, is damaged, or holds another kind of model.
+    They are on the CPU and in evaluation mode. UserError if the file is missing, is not one of ours, is
+    damaged, or holds another kind of model.
     """
     found, tensors = header(path), tensors_of(path)
     if _digest(tensors) != found.tensors:
-        raise UserError(f"{path} is damaged (its weights do not match their digest): restore or train it again.")
+        raise UserError(
+            f"{path} is damaged (its weights do not match their digest): restore or train it again."
+        )
     models = {}
     for name, cls in classes.items():
         if name not in found.configs:
-            raise UserError(f"{path} holds {', '.join(sorted(found.configs))}, but no {name}: name another file.")
-        own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+            raise UserError(
+                f"{path} holds {', '.join(sorted(found.configs))}, but no {name}: name another file."
+            )
+        own = {
+            key.removeprefix(f"{name}."): value
+            for key, value in tensors.items()
+            if key.startswith(f"{name}.")
+        }
         try:
             # On "meta" nothing is drawn at random only to be overwritten.
             with torch.device("meta"):
@@ -76,7 +85,13 @@ def load(path: str | Path, **classes: type[nn.Module]) -> dict[str, nn.Module]:
 def header(path: str | Path) -> Header:
     """The header of a file that `save` wrote; the weights are not read."""
     with _open(path) as file:
-        return _header(file, path)
+        metadata = file.metadata() or {}
+    try:
+        return Header.model_validate_json(metadata[KEY])
+    except (KeyError, ValidationError):
+        raise UserError(
+            f"{path} was not written by this version of s2f: give weights that it trained."
+        ) from None
 
 
 def tensors_of(path: str | Path) -> dict[str, Tensor]:
@@ -91,14 +106,9 @@ def _open(path: str | Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except SafetensorError:
-        raise UserError(f"{path} is not a safetensors file, or is cut off: restore or train it again.") from None
-
-
-def _header(file: safe_open, path: str | Path) -> Header:
-    try:
-        return Header.model_validate_json((file.metadata() or {})[KEY])
-    except (KeyError, ValidationError):
-        raise UserError(f"{path} was not written by this version of s2f: give weights that it trained.") from None
+        raise UserError(
+            f"{path} is not a safetensors file, or is cut off: restore or train it again."
+        ) from None
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

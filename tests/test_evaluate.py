@@ -1,4 +1,4 @@
-"""The paper's tables against their definitions, planted effects found, and nothing found where there is nothing."""
+"""The paper's tables against their definitions, planted effects found, and nothing where nothing is."""
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,8 @@ def test_p_values_of_unrelated_speakers_are_not_too_small():
         quick = stats.Resampling(seed=seed, replicates=10)
         found = evaluate.craniofacial(true, drawn, ["x"], np.repeat(np.arange(30), 4), quick, permutations=99)
         small += found.p[0] <= 0.05
-    # 200 tests at .05: mean 10, standard deviation 3.08; 3.5 of them above. By clip, with a quarter of the variance, it would be 66.
+    # 200 tests at .05: mean 10, standard deviation 3.08; 3.5 of them above. By clip it would be 66, because
+    # r has four times the variance that 120 independent clips would give it.
     assert small <= 10 + 3.5 * 3.08
 
 

@@ -10,7 +10,15 @@ from scipy.interpolate import RBFInterpolator
 from torch.autograd import gradcheck
 from torch.nn.functional import grid_sample
 
-from s2f.face_decoder import PAPER, SMALL, FaceDecoder, FaceDecoderConfig, polyharmonic_matrix, spline_of, warp
+from s2f.face_decoder import (
+    PAPER,
+    SMALL,
+    FaceDecoder,
+    FaceDecoderConfig,
+    polyharmonic_matrix,
+    spline_of,
+    warp,
+)
 from s2f.paths import UserError
 
 SIZE = SMALL.size
@@ -71,7 +79,9 @@ def test_the_spline_is_scipy_s(seed, controls, smoothing):
     control, query = rng.uniform(-1, 1, (controls, 2)), rng.uniform(-1, 1, (50, 2))
     values = rng.standard_normal((controls, 2))
     expected = RBFInterpolator(control, values, kernel="linear", degree=1, smoothing=smoothing)(query)
-    found = polyharmonic_matrix(torch.from_numpy(control), torch.from_numpy(query), smoothing).numpy() @ values
+    found = (
+        polyharmonic_matrix(torch.from_numpy(control), torch.from_numpy(query), smoothing).numpy() @ values
+    )
     # float64, and systems of condition up to 1e5
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
@@ -85,7 +95,8 @@ def test_the_spline_reproduces_linear_functions(rng):
 
 def test_no_displacement_leaves_the_image_alone(rng):
     image = torch.from_numpy(rng.random((2, 3, SIZE, SIZE), dtype="float32"))
-    # Places are divided by the size and multiplied again: an error of float32 of 64 px, against neighbours up to 1 apart.
+    # Places are divided by the size and multiplied again: an error of float32 of 64 px, against neighbours up
+    # to 1 apart.
     torch.testing.assert_close(warp(image, torch.zeros(2, 2, SIZE, SIZE)), image, rtol=0, atol=2e-5)
 
 
@@ -113,7 +124,8 @@ def test_an_affine_motion_of_the_landmarks_is_that_of_the_face():
     # The inner face: between brows, jaw and chin, away from the outline where the fixed border pulls.
     inner = mean[17:].mean(dim=0) + 0.7 * (mean[17:] - mean[17:].mean(dim=0))
     found = look(came_from, (inner - middle) @ matrix.T + middle + shift)
-    # The motion is up to 5 px. The spline is smooth but not affine between the landmarks: a few hundredths of a pixel.
+    # The motion is up to 5 px. The spline is smooth but not affine between the landmarks: a few hundredths of
+    # a pixel.
     torch.testing.assert_close(found, inner, rtol=0, atol=0.1)
 
 
@@ -170,7 +182,9 @@ def test_the_landmarks_learn_from_the_image(decoder):
 
 def test_the_first_layer_is_linear_in_the_feature(decoder):
     a, b = torch.randn(2, 3, SMALL.feature_dim)
-    torch.testing.assert_close(decoder.first(a + b) - decoder.first(a), decoder.first(b) - decoder.first(0 * b))
+    torch.testing.assert_close(
+        decoder.first(a + b) - decoder.first(a), decoder.first(b) - decoder.first(0 * b)
+    )
 
 
 def test_a_decoder_without_mean_landmarks_says_so():

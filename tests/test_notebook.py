@@ -1,4 +1,4 @@
-"""What a stage depends on, what it refuses, and what it leaves behind when a cell fails or the run is killed."""
+"""What a stage depends on, what it refuses, and what it leaves when a cell fails or the run is killed."""
 
 import asyncio
 import json
@@ -42,7 +42,9 @@ def study(tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "params.yaml").write_text("train:\n  rate: 1e-4\n  steps: 3\nruns:\n  short: {steps: 1}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # for kernels, should s2f not be installed
+    monkeypatch.setenv(
+        "PYTHONPATH", str(Path(__file__).parents[1])
+    )  # for kernels, should s2f not be installed
     write(
         tmp_path,
         "30_train",
@@ -104,12 +106,16 @@ def test_a_save_in_jupyterlab_leaves_the_copy_as_it_was_and_a_code_edit_does_not
 
 
 def test_the_copy_is_code_with_steady_ids_the_parameters_tag_and_the_common_kernel():
-    copy = code_only(notebook(prose("x"), code("a = 1", ["parameters", "hide"]), code(" \n"), code(["b\n", "c"])))
+    copy = code_only(
+        notebook(prose("x"), code("a = 1", ["parameters", "hide"]), code(" \n"), code(["b\n", "c"]))
+    )
     assert [(cell["id"], cell["metadata"], cell["source"]) for cell in copy["cells"]] == [
         ("c0", {"tags": ["parameters"]}, ["a = 1"]),
         ("c1", {}, ["b\n", "c"]),
     ]
-    assert copy["metadata"] == {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    assert copy["metadata"] == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+    }
 
 
 def test_extract_touches_only_what_changed(study):
@@ -118,7 +124,9 @@ def test_extract_touches_only_what_changed(study):
     times = {name: (study / "build" / "src" / name).stat().st_mtime_ns for name in copies(study)}
     write(study, "10_data", code("2"))
     assert set(copies(study)) == {"10_data.ipynb", "30_train.ipynb"}
-    changed = {name for name in copies(study) if (study / "build/src" / name).stat().st_mtime_ns != times[name]}
+    changed = {
+        name for name in copies(study) if (study / "build/src" / name).stat().st_mtime_ns != times[name]
+    }
     assert changed == {"10_data.ipynb"}
 
 
@@ -196,10 +204,19 @@ def test_a_figure_at_the_end_of_a_cell_is_shown(study):
 
 
 def test_a_failing_cell_still_leaves_both_files_and_a_sentence(study, capsys):
-    write(study, "40_evaluate", prose("Prose."), code("print('before')"), code("x = 1\n1 / 0"), code("print('after')"))
+    write(
+        study,
+        "40_evaluate",
+        prose("Prose."),
+        code("print('before')"),
+        code("x = 1\n1 / 0"),
+        code("print('after')"),
+    )
     assert main(["run", "40_evaluate"]) == 1
     sentence = capsys.readouterr().err.splitlines()[-1]
-    assert sentence.startswith("40_evaluate: the cell that begins `x = 1` failed with ZeroDivisionError: division")
+    assert sentence.startswith(
+        "40_evaluate: the cell that begins `x = 1` failed with ZeroDivisionError: division"
+    )
     page = (study / "build/run/40_evaluate.html").read_text()
     assert all(text in page for text in ("Prose.", "before", "ZeroDivisionError"))
     assert (study / "build/run/40_evaluate.ipynb").exists()

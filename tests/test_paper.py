@@ -22,7 +22,9 @@ def reported(prefix):
 def test_every_published_number_is_there():
     assert len(reported("table2.")) == 6
     assert len(reported("table3.")) == 6 * 4 + 4
-    assert set(reported("fig5c.")) == {f"fig5c.{name}" for name in (*MEASURES, "random") if name != "philtrum_width"}
+    assert set(reported("fig5c.")) == {
+        f"fig5c.{name}" for name in (*MEASURES, "random") if name != "philtrum_width"
+    }
     assert len(reported("fig4.gender.")) == 2 and len(reported("fig4.decoder.")) == 2
     assert len(reported("fig4.age.")) == 7 and len(reported("fig4.ethnicity.")) == 4
 
@@ -30,7 +32,9 @@ def test_every_published_number_is_there():
 def test_recall_grows_with_k_and_with_the_length_of_the_voice():
     table = reported("table3.")
     for metric in ("l1", "l2", "cosine"):
-        short, long = ([table[f"table3.{seconds}s.{metric}.r{k}"] for k in (1, 2, 5, 10)] for seconds in (3, 6))
+        short, long = (
+            [table[f"table3.{seconds}s.{metric}.r{k}"] for k in (1, 2, 5, 10)] for seconds in (3, 6)
+        )
         assert short == sorted(short) and long == sorted(long)
         assert all(a < b for a, b in zip(short, long, strict=True))
 
@@ -48,7 +52,11 @@ def test_each_number_of_ours_stands_in_one_row_only():
         ("what: Angle", "whta: Angle", "0.rows.0.what"),
         ("unit: degrees", "unit: miles", "0.unit"),
         ("why_differs: another feature", 'why_differs: ""', "0.why_differs"),
-        ("    - {", "    - {key: angle, what: Again, reported: 1.0, ours: null}\n    - {", "'angle' stands twice"),
+        (
+            "    - {",
+            "    - {key: angle, what: Again, reported: 1.0, ours: null}\n    - {",
+            "'angle' stands twice",
+        ),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path, before, after, message):

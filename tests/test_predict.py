@@ -15,8 +15,8 @@ from s2f.paths import UserError
 from s2f.shards import Shards, ShardWriter
 
 CPU = torch.device("cpu")
-# Rounding of one product of n float32 terms is below n * 2**-24 of their size; the longest sums here are dense layers of
-# some 2,000 terms, and five layers add up: 5 * 2000 * 2**-24 = 6e-4 at the very worst, a tenth of that in practice.
+# Rounding of a sum of n float32 terms of size 1 is below n * 2**-24. The longest sums here are those of dense
+# layers, some 2,000 terms, and five layers add up: 5 * 2000 * 2**-24 = 6e-4.
 TOLERANCE = {"rtol": 0, "atol": 6e-4}
 
 
@@ -94,7 +94,9 @@ def system(encoder, decoder):
 
 def test_a_face_comes_with_the_range_of_its_measures(system, speech_like):
     face = system.face(speech_like(6.0))
-    assert face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (256,)
+    assert (
+        face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (256,)
+    )
     assert tuple(face.spread.measures) == MEASURES
     assert all(low <= high for low, high in face.spread.measures.values())
     assert 0 < face.spread.degrees < 180
@@ -103,7 +105,7 @@ def test_a_face_comes_with_the_range_of_its_measures(system, speech_like):
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 3.0])
 def test_a_recording_that_only_repeats_itself_has_no_spread(system, speech_like, seconds):
-    # A part of a short recording is all of it, so the three parts are the same wave: nothing but rounding is left.
+    # Each half of a recording of 3 s is all of it: nothing but rounding is left.
     assert system.face(speech_like(seconds)).spread.degrees < 0.1
 
 
@@ -116,7 +118,9 @@ def test_a_voice_that_changes_spreads_more_than_one_that_does_not(system):
 
 def test_a_short_recording_is_that_recording_repeated(system, speech_like):
     wave = speech_like(1.0)
-    np.testing.assert_array_equal(system.face(wave).feature, system.face(fit_length(wave, 3 * SAMPLE_RATE)).feature)
+    np.testing.assert_array_equal(
+        system.face(wave).feature, system.face(fit_length(wave, 3 * SAMPLE_RATE)).feature
+    )
 
 
 def test_a_very_long_recording_is_cut(system, speech_like):
@@ -137,7 +141,9 @@ def test_exaggeration_moves_the_face_but_not_the_feature(system, speech_like):
 def test_what_was_saved_is_loaded(system, tmp_path, speech_like, rng):
     origin = {"data_md5": "0" * 32, "code": "0" * 16}
     weights.save(tmp_path / "voice.safetensors", **origin, encoder=system.voice_encoder)
-    weights.save(tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder)
+    weights.save(
+        tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder
+    )
     predict.write_facts(tmp_path, 3.0, np.zeros((2, 256), np.float32))
     loaded, wave = predict.Speech2Face.load(tmp_path), speech_like(4.0)
     np.testing.assert_array_equal(loaded.face(wave).image, system.face(wave).image)

@@ -127,7 +127,7 @@ def test_two_seeds_read_different_sentences_and_a_breathy_voice_differs_by_seed(
 
 
 def test_speakers_can_be_told_apart_by_a_plain_recogniser(espeak):
-    """20 speakers of one language, two sessions each with other sentences: nearest by mean and spread of MFCC."""
+    """20 speakers of one language, two sessions each with other sentences: nearest by MFCC."""
     rng = np.random.default_rng(4)
     cepstra, names = [], np.repeat(np.arange(20), 2)
     for i in range(20):
@@ -215,6 +215,9 @@ def test_a_missing_or_foreign_wheel_is_named(monkeypatch, tmp_path):
 
 
 def test_nothing_is_left_behind(tmp_path):
-    code = "from s2f.world.speech import *\nwith Espeak() as e: e.say(Voice('de', 120, 17, 170, 1, 2, 2), 'Ja.', 1)"
+    code = (
+        "from s2f.world.speech import Espeak, Voice\n"
+        "with Espeak() as espeak: espeak.say(Voice('de', 120, 17, 170, 1, 2, 2), 'Ja.', 1)"
+    )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
     assert not list(tmp_path.iterdir())

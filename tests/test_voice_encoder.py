@@ -41,7 +41,9 @@ def shapes(encoder, frames):
     """Shapes of what enters and what leaves each convolution."""
     seen = []
     hooks = [
-        conv.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0].shape[1:], output.shape[1:])))
+        conv.register_forward_hook(
+            lambda _, inputs, output: seen.append((inputs[0].shape[1:], output.shape[1:]))
+        )
         for conv in encoder.convs
     ]
     encoder(torch.zeros(1, 2, frames, 257, device=encoder.fc1.weight.device))

@@ -44,6 +44,18 @@ def log_likelihood(
     return total
 
 
+def oracle(speakers: pd.DataFrame, *, strength: float, confound: float):
+    """The best possible score for retrieval: takes and returns what a metric of `s2f.retrieval` does, but its features
+    are row numbers of `speakers`, (n, 1), since it looks up what the world knows of them.
+    """
+    table = log_likelihood(speakers, speakers, strength=strength, confound=confound)
+
+    def score(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+        return table[np.ix_(queries[:, 0].astype(int), gallery[:, 0].astype(int))]
+
+    return score
+
+
 def cause_given_face(faces: pd.DataFrame, cause: str, strength: float) -> tuple[Float[np.ndarray, " faces"], float]:
     """Mean and variance of a hidden cause once all parameters of a face are known (a one-factor model)."""
     precision, weighted = 1.0, np.zeros(len(faces))

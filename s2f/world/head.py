@@ -62,9 +62,8 @@ PARAMETERS: dict[str, Parameter] = {
     "hair_len": Parameter(0.65, 0.1, 0.15, 0, 1), "hair_vol": Parameter(14, 9, 4, 1.5, 28),
     "curl": Parameter(0.3, 0.3, 0.3, 0, 1), "fringe": Parameter(0.18, 0.1, 0.22, 0, 1),
     "part": Parameter(0, 0, 8, -20, 20), "recede": Parameter(0.02, 0.5, 0.25, 0, 1),
-    "beard": Parameter(0, 0.35, 0.3, 0, 1),
-    # which patch of the noise mottles the skin and draws the strands: a person's own, but of no meaning
-    "texture": Parameter(5, 5, 2, 0, 10),
+    # beard; the patch of the noise that mottles the skin and draws the strands: a person's own, but of no meaning
+    "beard": Parameter(0, 0.35, 0.3, 0, 1), "texture": Parameter(5, 5, 2, 0, 10),
 }  # fmt: skip
 
 # What differs between two pictures of one person, and its value in the canonical picture.
@@ -81,8 +80,8 @@ NUISANCE: dict[str, float] = {
 Identity = make_dataclass("Identity", PARAMETERS, frozen=True)
 Nuisance = make_dataclass("Nuisance", NUISANCE, frozen=True)
 # Heights (y) and half widths of a face in its expression, in mm; `old` rises from 0 (22 years) to 1 (85).
-LEVELS = "old hairline subnasale stomion gonion gnathion vertex brow eye_x eye_h mouth upper lower"
-Levels = make_dataclass("Levels", LEVELS.split(), frozen=True)
+_LEVELS = "old hairline subnasale stomion gonion gnathion vertex brow eye_x eye_h mouth upper lower"
+Levels = make_dataclass("Levels", _LEVELS.split(), frozen=True)
 # The face without nose, eyes and lips: tables of the loft [batch, 6, 1, knots], relief [batch, 1, y, x].
 Skull = make_dataclass("Skull", ["levels", "tables", "relief"], frozen=True)
 # Of the loft at a point: half width, z where widest, depths from there, squareness; half width of long hair.
@@ -92,9 +91,8 @@ MouthLines = namedtuple("MouthLines", "t line upper lower inner_upper inner_lowe
 # Of an eye: mm inside the aperture, heights of the lids, the point seen from the eye (x, y, x / half width).
 EyeLines = namedtuple("EyeLines", "inside upper lower x y t")
 
-NASION, ZYGION = 8.0, -14.0  # their heights from the eye line
+NASION, ZYGION, CHIN = 8.0, -14.0, 15.0  # heights of two points, and how high the chin's rounding reaches
 KNOT_LOW, KNOT_HIGH, KNOTS = -215.0, 175.0, 391  # the tables of the loft, 1 mm apart
-CHIN = 15.0  # height of the rounded chin
 RELIEF_X, RELIEF_LOW, RELIEF_HIGH, RELIEF_STEP = 85.0, -150.0, 90.0, 2.5  # the relief map over |x|, y
 LIPS_X, LIPS_LOW, LIPS_HIGH, LIPS_STEP = 40.0, -32.0, 20.0, 1.0  # map of the lips, from the stomion
 
@@ -158,10 +156,8 @@ def build(p: Identity, n: Nuisance) -> Head:
     tip_r = 8.2 + 0.13 * (p.nose_w - 34)
     return Head(
         p, n, y, skull, _lips_map(p, n, y), subnasale_z, nasion_z, eye_z - 1.5 - p.eye_depth,
-        ala_r=6.2 + 0.06 * (p.nose_w - 34) + 0.4 * y.old,
-        tip_r=tip_r,
-        tip_y=y.subnasale + 9.5 + p.nose_tip - 2.5 * y.old,
-        tip_z=subnasale_z + p.nose_prot - tip_r + 1.5,
+        ala_r=6.2 + 0.06 * (p.nose_w - 34) + 0.4 * y.old, tip_r=tip_r,
+        tip_y=y.subnasale + 9.5 + p.nose_tip - 2.5 * y.old, tip_z=subnasale_z + p.nose_prot - tip_r + 1.5,
     )  # fmt: skip
 
 
@@ -182,8 +178,7 @@ def _levels(p: Identity, n: Nuisance) -> Levels:
 def _columns(rows: list[tuple], like: Values) -> Float[Tensor, "batch fields rows"]:
     """A table written as rows of numbers and [batch, 1] tensors, turned so that a field is a vector."""
     one = torch.ones_like(like)
-    columns = [torch.cat([field * one for field in fields], 1) for fields in zip(*rows, strict=True)]
-    return torch.stack(columns, 1)
+    return torch.stack([torch.cat([cell * one for cell in column], 1) for column in zip(*rows, strict=True)], 1)
 
 
 def _loft_tables(p: Identity, y: Levels) -> Float[Tensor, "batch 6 1 knots"]:
@@ -226,7 +221,6 @@ def _curtain(p: Identity, y: Points) -> Points:
 
 def _relief_map(p: Identity, n: Nuisance, y: Levels) -> Float[Tensor, "batch 1 rows columns"]:
     """Millimetres added to the loft over (|x|, y): separable bumps as one product, then the folds."""
-    jaw = y.stomion - y.gnathion
     bumps = [  # height, centre x and y, width in x and y
         (p.brow_ridge, y.eye_x - 6, 15, 15, 6),
         (0.5 * p.brow_ridge, 0, 16, 9, 8),  # glabella
@@ -238,7 +232,7 @@ def _relief_map(p: Identity, n: Nuisance, y: Levels) -> Float[Tensor, "batch 1 r
         (p.fat, 38, y.stomion + 3, 13, 17),
         (-3.2 * y.old, 42, y.subnasale - 6, 9, 13),  # hollow cheek
         (4, 0, y.stomion + 3, 21, 15),  # muzzle
-        (-3.4, 0, y.stomion - 0.44 * jaw, 15, 4.6),  # mentolabial furrow
+        (-3.4, 0, 0.56 * y.stomion + 0.44 * y.gnathion, 15, 4.6),  # mentolabial furrow
         (3.8, 0, y.gnathion + 17, 0.4 * p.chin_w, 8),
         (-1.0, 0, y.subnasale - 0.45 * p.ulip_h, 2.6, 6),  # philtrum and its ridge
         (0.7, 6, y.subnasale - 0.5 * p.ulip_h, 2.6, 6),
@@ -400,6 +394,6 @@ def curtain(half: Points, x: Points, z: Points) -> Points:
 
 def _hair(head: Head, bone: Points, x: Points, y: Points, z: Points) -> Points:
     """A shell on the skull, thinner in front and below."""
-    volume = head.p.hair_vol * (0.3 + 0.7 * smoothstep(-15, 85, y)) * (1 - 0.5 * smoothstep(30, 85, z))
-    volume = volume * (1 - 0.45 * head.y.old * head.p.recede)
+    thin = (1 - 0.5 * smoothstep(30, 85, z)) * (1 - 0.45 * head.y.old * head.p.recede)
+    volume = head.p.hair_vol * (0.3 + 0.7 * smoothstep(-15, 85, y)) * thin
     return bone - volume * smoothstep(-1, 22, hair_field(head, x, y, z))

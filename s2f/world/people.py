@@ -151,6 +151,27 @@ def sample(
     return pd.concat([people, voice, controls, face.add_prefix("face_"), truth], axis=1)
 
 
+def summary(people: pd.DataFrame) -> pd.DataFrame:
+    """What a reader wants to know of each split: how many speakers, of which sex, age, group and language."""
+    splits = people.groupby("split", sort=False)
+    shares = {
+        "speakers": splits.size(),
+        "women": splits["sex"].agg(lambda sex: (sex == "F").mean()),
+        "mean age": splits["age"].mean(),
+        **{f"group {group}": splits["group"].agg(lambda groups, g=group: (groups == g).mean()) for group in GROUPS},
+        "mismatched language": splits["mismatched"].mean(),
+    }
+    return pd.DataFrame(shares).round(2)
+
+
+def links(people: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Correlations of the voice traits (rows) with face columns, the means of sex and five-year age class taken out."""
+    traits = ["f0_hz", "vtl_cm", "vocal_age", "wpm"]
+    cells = [people["sex"], people["age"] // 5]
+    rest = people[traits + columns] - people[traits + columns].groupby(cells).transform("mean")
+    return rest.corr().loc[traits, columns]
+
+
 def _voices(rng, sex, age, causes, strength) -> pd.DataFrame:
     """The traits of the voices: each a loading on its cause plus a rest of its own."""
     n = len(sex)

@@ -1,8 +1,8 @@
 """Pictures of parametric heads: camera, ray marching, light and ground, with the 68 landmarks of each face.
 
 `render` without nuisances draws the canonical picture of the paper (sec. 3): frontal, neutral, in even light.
-Everything runs in batched 32-bit torch on the device of the parameters; random numbers come from CPU generators,
-one for each face, so that a picture does not depend on what it is batched with.
+Everything runs in batched 32-bit torch on the device of the parameters; random numbers come from generators of
+the CPU, one for each face, so that a picture does not depend on what it is batched with.
 """
 
 from dataclasses import dataclass
@@ -92,9 +92,9 @@ def render(
 ) -> Rendered:
     """Pictures of faces and their landmarks, on the device of `identity`.
 
-    identity: every one of `PARAMETERS`, [batch] each. nuisance: any of `NUISANCE`, [batch] each; the others are
-    canonical. crop: "mm" keeps absolute size, as if the camera's distance were known; "face" scales each face to
-    the same height, as a detector does; both centre it. `chunk` faces at a time, without effect on the result.
+    identity: every one of `PARAMETERS`, [batch] each. nuisance: any of `NUISANCE`, [batch] each; the others
+    are canonical. crop: "mm" keeps absolute size, as if the camera's distance were known; "face" scales a face
+    to a fixed height, as a detector does; both centre it. `chunk` faces at a time: it changes memory, no bit.
     Landmarks are anatomical points: a turned head may hide them, and a shifted picture cut them off.
     UserError: a parameter missing, unknown, not finite or out of its range, or a wrong shape, size or crop.
     """
@@ -132,7 +132,7 @@ def _checked(identity: dict[str, Tensor], nuisance: dict[str, Tensor]) -> tuple[
             raise UserError(f"{name!r} holds values that are not finite.")
     for name, (_, _, _, low, high) in PARAMETERS.items():
         if bool(((identity[name] < low) | (identity[name] > high)).any()):
-            raise UserError(f"{name!r} must lie between {low} and {high}: clip it to its range in PARAMETERS.")
+            raise UserError(f"{name!r} must lie between {low} and {high}: clip it to that range.")
     canonical = {name: torch.full_like(age, value) for name, value in NUISANCE.items()}
     columns = {**canonical, **nuisance, **identity}
     columns = {name: values.to(age.device, torch.float32)[:, None] for name, values in columns.items()}
@@ -219,7 +219,7 @@ def _find_surface(head: Head, camera: Camera, size: int) -> tuple[Rays, March, T
     depth = _as_image(coarse.t, half)
     nearest, farthest = -F.max_pool2d(-depth, 3, 1, 1), F.max_pool2d(depth, 3, 1, 1)
     smooth = _enlarge(farthest - nearest, size) < 14 * 2 * pixel
-    # At an edge of the depth no blend of both sides is right: start from the nearer, fall back on the farther.
+    # At an edge of the depth no blend of its sides is right: start from the nearer, fall back on the farther.
     start = torch.where(smooth, _enlarge(depth, size, "bilinear"), _enlarge(nearest, size))
     solid = F.max_pool2d(_as_image(coarse.hit.float(), half), 3, 1, 1)
     solid = 1 - F.max_pool2d(F.pad(1 - solid, (2, 2, 2, 2), value=1.0), 5, 1)
@@ -299,7 +299,7 @@ def _add_grain(image: Tensor, n: Nuisance) -> Tensor:
 def sample_nuisance(
     n: int, seed: int | torch.Generator, spread: float | int = 1.0
 ) -> dict[str, Float[Tensor, " n"]]:
-    """Nuisances of `n` snapshots, on the CPU: pose, camera, light, expression, glasses, grain, ground, clothes.
+    """Nuisances of `n` snapshots, on the CPU: pose, camera, light, expression, glasses, ground, clothes.
 
     `spread` scales every deviation from the canonical picture, and the share of glasses: 0 is canonical, 1 a
     crowd of snapshots. What would break the head or blind the camera stays bounded whatever the spread.

@@ -1,7 +1,8 @@
-"""The colours of a head: skin, hair, eyes, lips and brows painted on its surface, and the light on it.
+"""What is on the surface of a head: skin, hair, eyes, lips and brows, the light on them, and the landmarks.
 
 Colours are linear RGB, [batch, 3, points]; weights and distances [batch, points]. Layers are painted in
-order, each over what lies below it. Lines (lashes, wrinkles, the lips' seam) widen and fade with a pixel's size.
+order, each over what lies below it. Lines (lashes, wrinkles) widen and fade with a pixel's size. The landmarks
+of a face lie on the same curves that its features are painted along.
 """
 
 import math
@@ -300,9 +301,9 @@ def shade(surface: Paint, light: Light, normal: Colour, up: Colour, sky: Points,
 def landmarks(head: Head) -> Float[Tensor, "batch 68 3"]:
     """The 68 points of iBUG (mm, in the head's frame): exact where they are parameters.
 
-    Along x or y: 27-8 face_h, 27-33 nose_h, 31-35 nose_w, 33-62 ulip_h, 51-62 verm_u, 66-57 verm_l, 48-54 mouth_w,
-    39-42 icd, 36-39 and 42-45 eye_w. The zygia, 1-15, and gonia, 4-12, lie on the smoothed outline: 1 and 2 mm
-    narrower on average than face_w and jaw_w.
+    Along x: 31-35 nose_w, 48-54 mouth_w, 39-42 icd, 36-39 and 42-45 eye_w. Along y: 27-8 face_h, 27-33 nose_h,
+    33-62 ulip_h, 51-62 verm_u, 66-57 verm_l. The zygia (1, 15) and gonia (4, 12) lie on the smoothed outline,
+    which differs by a few mm from face_w and jaw_w.
     """
     parts = (_jaw_points, _brow_points, _nose_points, _eye_points, _mouth_points)
     return torch.cat([part(head) for part in parts], 1)
