@@ -64,8 +64,14 @@ def confusion(true: Column, painted: Column, labels: Sequence[str]) -> pd.DataFr
     return table.assign(n=n).rename_axis(index="true", columns="painted")
 
 
-def agreement(true: Column, painted: Column, speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """Overall and balanced accuracy, and in `chance` what always naming the commonest (any) label scores."""
+def agreement(
+    true: Column, painted: Column, speakers: Column, resampling: Resampling, best: Column | None = None
+) -> pd.DataFrame:
+    """Overall and balanced accuracy, and in `chance` what always naming the commonest (any) label scores.
+
+    `best` are the labels that the best possible observer names: their overall accuracy is the `ceiling`, and
+    `share_of_ceiling` (with interval) how much of the way from chance to it is reached.
+    """
     true, painted = np.asarray(true), np.asarray(painted)
     labels, codes, counts = np.unique(true, return_inverse=True, return_counts=True)
     right = (true == painted).astype(float)
@@ -77,10 +83,14 @@ def agreement(true: Column, painted: Column, speakers: Column, resampling: Resam
         return (hit / np.where(of > 0, of, np.nan)).mean(axis=1)
 
     balanced = stats.from_sums(np.hstack([hits, members]), mean_recall, speakers, resampling)
+    chance = counts.max() / len(true)
     rows = {
-        "overall": {"chance": counts.max() / len(true)} | overall.row(),
+        "overall": {"chance": chance} | overall.row(),
         "balanced": {"chance": 1 / len(labels)} | balanced.row(),
     }
+    if best is not None:
+        ceiling = stats.interval((true == np.asarray(best)).astype(float), speakers, resampling, share=True)
+        rows["overall"] |= shares(overall, chance, ceiling, resampling)
     return pd.DataFrame(rows).T.rename_axis("accuracy")
 
 
@@ -129,6 +139,10 @@ def craniofacial(
                 "random": null[:, column].mean(),
                 "random_p95": np.quantile(null[:, column], 0.95),
             }
+            if best is not None:
+                expected = _demeaned(best[:, column], stratum)
+                ceiling = stats.correlation(x[:, column], expected, speakers, resampling)
+                row |= shares(estimate, 0.0, ceiling, resampling)
             rows.append({"measure": name, "speakers": view} | estimate.row() | row)
     return pd.DataFrame(rows).rename(columns={"value": "r"})
 
@@ -317,3 +331,14 @@ def share_of_ceiling(
     if isinstance(ceiling, Estimate):
         return stats.combine(lambda v, c: (v - chance) / (c - chance), value, ceiling, resampling=resampling)
     return stats.combine(lambda v: (v - chance) / (ceiling - chance), value, resampling=resampling)
+
+
+def shares(value: Estimate, chance: float, ceiling: Estimate, resampling: Resampling) -> dict[str, float]:
+    """The columns that set a value beside its ceiling: `ceiling`, `share_of_ceiling`, `share_low`, `share_high`."""
+    share = share_of_ceiling(value, chance, ceiling, resampling)
+    return {
+        "ceiling": ceiling.value,
+        "share_of_ceiling": share.value,
+        "share_low": share.low,
+        "share_high": share.high,
+    }

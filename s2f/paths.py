@@ -86,6 +86,11 @@ def write_json(obj, path: str | Path) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def records(table, key: str) -> dict:
+    """A pandas table as a dict of its rows by the values of column `key`, as `write_json` takes it."""
+    return table.set_index(key).to_dict("index")
+
+
 def _plain(value):
     if hasattr(value, "tolist"):
         value = value.tolist()

@@ -1,7 +1,8 @@
 """The figures: tables and arrays in, a matplotlib Figure out, in one style.
 
-Tables use the column names of the results: `value`, `n_speakers`, `chance`, `ceiling`; `low` and `high` bound the
-95 % interval. Colour never carries a meaning alone: chance is dashed, the ceiling dotted, the paper a diamond.
+Tables use the column names of the results: `value`, `n_speakers`, `chance`, `ceiling`; `low` and `high` bound
+the 95 % interval. Colour alone never carries a meaning: chance is dashed, the ceiling dotted, the paper a
+diamond.
 """
 
 from collections.abc import Mapping, Sequence
@@ -190,7 +191,7 @@ def recall_curves(curves: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
 def group_forest(table: pd.DataFrame, xlabel: str) -> Figure:
     """One metric by group, from `audit.disaggregate`; groups too small to have numbers are left out.
 
-    The band of a group is where it falls in 95 of 100 cases if it is no different from the rest of its attribute.
+    The band of a group is where it falls in 95 of 100 cases if it is no different from the rest.
     """
     overall = table.loc[table["group"] == "overall", "estimate"].item()
     table = table[table["difference"].notna()].reset_index(drop=True)
@@ -236,7 +237,8 @@ def negative_controls(table: pd.DataFrame, margin: float = 0.05) -> Figure:
         )
         _named_rows(ax, rows["control"], rows["n_speakers"])
         ax.set_xlim(min(chance - 0.2, rows["low"].min() - 0.02), max(chance + 0.2, rows["high"].max() + 0.02))
-        ax.set(xlabel={"auc": "AUC", "r": "Pearson's r"}[metric], ylabel="control (n speakers)")
+        ax.set_xlabel({"auc": "AUC", "r": "Pearson's r"}[metric])
+    fig.supylabel("control (n speakers)", fontsize="medium")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 

@@ -21,8 +21,8 @@ from s2f.shards import Shards
 from s2f.voice_encoder import VoiceEncoder, for_inference
 
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
-# The least that counts as a half: below 6 s the halves overlap, below 3 s they are the same.
-HALF_SECONDS = 3.0
+# The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
+SEGMENT_SECONDS = 3.0
 # The stage that makes each file of a models folder.
 STAGES = {"voice.safetensors": "train", "facts.json": "train", "face.safetensors": "face_model"}
 
@@ -106,7 +106,7 @@ class Face:
     image: UInt8[np.ndarray, "size size 3"]
     landmarks: Float32[np.ndarray, "68 2"]
     feature: Float32[np.ndarray, "feature_dim"]  # as predicted, without exaggeration
-    spread: Spread
+    spread: Spread | None  # None for a recording too short to have two parts
 
 
 @dataclass(frozen=True)
@@ -137,19 +137,30 @@ class Speech2Face:
 
         One shorter than the training crops is repeated, of a long one the first 30 s are heard. With
         `exaggeration` k the face is drawn from v + k (v - mean), further away from the average face; the
-        spread is that of faces drawn without it.
+        spread is that of faces drawn without it. UserError if the recording is empty.
         """
         wave = wave[: round(LONGEST_SECONDS * SAMPLE_RATE)]
         whole = fit_length(wave, max(len(wave), round(self.facts["seconds"] * SAMPLE_RATE)))
-        half = max(len(wave) // 2, round(HALF_SECONDS * SAMPLE_RATE))
-        halves = np.stack([fit_length(wave[:half], half), fit_length(wave[-half:], half)])
         with torch.inference_mode():
             feature = self.voice_encoder(spectrogram(torch.from_numpy(whole)[None])).numpy()
-            features = self.voice_encoder(spectrogram(torch.from_numpy(halves))).numpy()
         mean = np.array(self.facts["mean_feature"], np.float32)
-        drawn = np.concatenate([feature + exaggeration * (feature - mean), features])
-        images, landmarks = draw(self.face_decoder, drawn, len(drawn), torch.device("cpu"))
-        return Face(images[0], landmarks[0], feature[0], _spread(features, landmarks[1:]))
+        exaggerated = feature + exaggeration * (feature - mean)
+        images, landmarks = draw(self.face_decoder, exaggerated, 1, torch.device("cpu"))
+        return Face(images[0], landmarks[0], feature[0], self._spread(wave))
+
+    def _spread(self, wave: Float32[np.ndarray, "samples"]) -> Spread | None:
+        half = max(len(wave) // 2, round(SEGMENT_SECONDS * SAMPLE_RATE))
+        if half >= len(wave):
+            return None  # both halves would be the whole recording, and zero degrees would reassure
+        halves = torch.from_numpy(np.stack([wave[:half], wave[-half:]]))
+        with torch.inference_mode():
+            features = self.voice_encoder(spectrogram(halves)).numpy()
+        first, second = features / np.linalg.norm(features, axis=1, keepdims=True)
+        # From the chord: the cosine of a small angle has lost its digits.
+        angle = 2 * np.arcsin(min(np.linalg.norm(first - second) / 2, 1))
+        _, landmarks = draw(self.face_decoder, features, 2, torch.device("cpu"))
+        ranges = np.sort(measures(landmarks), axis=0).T.tolist()
+        return Spread(float(np.rad2deg(angle)), dict(zip(MEASURES, map(tuple, ranges), strict=True)))
 
 
 def write_facts(
@@ -157,15 +168,3 @@ def write_facts(
 ) -> None:
     """Write what `Speech2Face` needs beside the weights: seconds of a training crop, mean face feature."""
     write_json({"seconds": seconds, "mean_feature": face_features.mean(axis=0)}, Path(models) / "facts.json")
-
-
-def _spread(
-    features: Float32[np.ndarray, "2 feature_dim"], landmarks: Float32[np.ndarray, "2 68 2"]
-) -> Spread:
-    first, second = features / np.linalg.norm(features, axis=1, keepdims=True)
-    # From the chord: the cosine of a small angle has lost its digits.
-    angle = 2 * np.arcsin(min(np.linalg.norm(first - second) / 2, 1))
-    ranges = np.sort(measures(landmarks), axis=0).T.tolist()
-    return Spread(
-        float(np.rad2deg(angle)), {name: tuple(pair) for name, pair in zip(MEASURES, ranges, strict=True)}
-    )

@@ -1,7 +1,7 @@
 """The report: every number of the paper beside ours, as JSON, as one page of HTML and as a model card.
 
-`results` is what the stages left in results/*.json, by file name. Beside an own number stand, where they are known,
-its `low`, `high`, `n_speakers`, `chance` and `ceiling`. The audit gives two lists of rows: `audit.groups`, from
+`results` is what the stages left in results/*.json, by file name. Beside a number stand, where known, its
+`low`, `high`, `n_speakers`, `chance` and `ceiling`. The audit gives two lists of rows: `audit.groups`, from
 `audit.disaggregate`, and `audit.controls`, from `evaluate.negative_controls`.
 """
 
@@ -18,9 +18,10 @@ from s2f.paper import Entry, Ledger
 from s2f.paths import UserError, replacing, write_json
 
 CAVEAT = (
-    "What is drawn here is an average face with traits that go with such voices. It is not the face of the person "
-    "who speaks, and nobody can be identified with it: an estimate, however good it usually is, must never be "
-    "taken for the truth. The speakers are synthetic; nothing here says how much voices tell about real people."
+    "What is drawn here is an average face with traits that go with such voices. It is not the face of the "
+    "person who speaks, and nobody can be identified with it: an estimate, however good it usually is, must "
+    "never be taken for the truth. The speakers are synthetic; nothing here says how much voices tell about "
+    "real people."
 )
 MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 CONTEXT = ("low", "high", "n_speakers", "chance", "ceiling")

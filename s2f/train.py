@@ -208,8 +208,8 @@ def train_voice_encoder(
 ) -> VoiceEncoder:
     """Learn the feature of the speaker's face from the voice (paper, section 3; schedule of section 4).
 
-    `clips`: rows of the manifest, of which those with a face in the splits train and val are used. The paper's
-    loss starts with the paper's weights; at `rebalance_step` they are set anew by the paper's rule (the curve
+    `clips`: rows of the manifest; those with a face in the splits train and val are used. The paper's loss
+    starts with the paper's weights; at `rebalance_step` they are set anew by the paper's rule (the curve
     shows them). The best validation is that with the smallest mean angle between predicted and true feature,
     as the loss changes its scale on re-balancing. UserError if a split has no clip.
     """

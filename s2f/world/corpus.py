@@ -1,9 +1,9 @@
 """The synthetic corpus on disk: recordings, photographs and canonical faces of a table of people.
 
 The work is cut into blocks of a few speakers that a pool of processes makes in any order. A block is a file
-in `scratch` named by a digest of all that it depends on, so an interrupted build goes on where it stopped. Every
-random number of a speaker hangs on (seed, speaker_id) only: what becomes of a speaker does not depend on the
-workers, on the order of the table or on who else is in it.
+in `scratch` named by a digest of all that it depends on, so an interrupted build goes on where it stopped.
+Every random number of a speaker hangs on (seed, speaker_id) only: what becomes of a speaker does not depend
+on the workers, on the order of the table or on who else is in it.
 """
 
 import hashlib
@@ -176,11 +176,12 @@ def _make(blocks: list[Block], workers: int) -> None:
             torn.unlink()
     missing = [block for block in blocks if not block.is_finished()]
     others = multiprocessing.active_children()
-    spawn = multiprocessing.get_context("spawn")
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])  # import torch once, not once a worker
     with (
         # In memory where there is such a place: eSpeak's small files cost a fifth of the time on a disk.
         tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as temporary,
-        ProcessPoolExecutor(workers, spawn, _start_worker, (temporary,)) as pool,
+        ProcessPoolExecutor(workers, processes, _start_worker, (temporary,)) as pool,
         tqdm(total=len(blocks), initial=len(blocks) - len(missing), unit="block", mininterval=1) as bar,
     ):
         try:
