@@ -128,7 +128,6 @@ class Retrieval(Section):
     seed: int
     replicates: Count
     gallery: Annotated[int, Field(ge=10)]
-    repeats: Count
     score_dims: Count
 
 

@@ -6,6 +6,8 @@ lose information). From that one function follow the ceilings of retrieval and m
 a large sample of people with it (Monte-Carlo over the exact posterior), those of correlations and attributes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -44,7 +46,7 @@ def log_likelihood(
     return total
 
 
-def oracle(speakers: pd.DataFrame, *, strength: float, confound: float):
+def oracle(speakers: pd.DataFrame, strength: float, confound: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The best possible score for retrieval: takes and returns what a metric of `s2f.retrieval` does, but its features
     are row numbers of `speakers`, (n, 1), since it looks up what the world knows of them.
     """

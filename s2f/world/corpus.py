@@ -31,7 +31,7 @@ from s2f.paths import UserError, replacing
 from s2f.shards import ShardWriter
 from s2f.world import head, render, sentences, skin, speech
 
-BLOCK = 16  # speakers; about two seconds of work, so little is lost by an interruption
+BLOCK = 16  # speakers; about a second of work, so little is lost by an interruption
 SHARD_SAMPLES = 2**26  # 128 MiB a file
 SPEAKER = ("sex", "age", "group", "language")  # what the manifest says about the speaker of a clip
 VOICE = ("language", "f0_hz", "vtl_cm", "wpm", "breath", "flutter", "roughness")
@@ -179,7 +179,7 @@ def _make(blocks: list[Block], workers: int) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__])  # import torch once, not once a worker
     with (
-        # In memory where there is such a place: eSpeak's small files cost a fifth of the time on a disk.
+        # In memory where there is such a place: eSpeak's small files cost an eighth of the time on a disk.
         tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as temporary,
         ProcessPoolExecutor(workers, processes, _start_worker, (temporary,)) as pool,
         tqdm(total=len(blocks), initial=len(blocks) - len(missing), unit="block", mininterval=1) as bar,

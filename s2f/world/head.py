@@ -62,7 +62,7 @@ PARAMETERS: dict[str, Parameter] = {
     "hair_len": Parameter(0.65, 0.1, 0.15, 0, 1), "hair_vol": Parameter(14, 9, 4, 1.5, 28),
     "curl": Parameter(0.3, 0.3, 0.3, 0, 1), "fringe": Parameter(0.18, 0.1, 0.22, 0, 1),
     "part": Parameter(0, 0, 8, -20, 20), "recede": Parameter(0.02, 0.5, 0.25, 0, 1),
-    # beard; the patch of the noise that mottles the skin and draws the strands: a person's own, but of no meaning
+    # beard; the patch of noise that mottles the skin and draws the strands, a person's own but of no meaning
     "beard": Parameter(0, 0.35, 0.3, 0, 1), "texture": Parameter(5, 5, 2, 0, 10),
 }  # fmt: skip
 
@@ -178,7 +178,8 @@ def _levels(p: Identity, n: Nuisance) -> Levels:
 def _columns(rows: list[tuple], like: Values) -> Float[Tensor, "batch fields rows"]:
     """A table written as rows of numbers and [batch, 1] tensors, turned so that a field is a vector."""
     one = torch.ones_like(like)
-    return torch.stack([torch.cat([cell * one for cell in column], 1) for column in zip(*rows, strict=True)], 1)
+    columns = zip(*rows, strict=True)
+    return torch.stack([torch.cat([cell * one for cell in column], 1) for column in columns], 1)
 
 
 def _loft_tables(p: Identity, y: Levels) -> Float[Tensor, "batch 6 1 knots"]:

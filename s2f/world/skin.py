@@ -1,8 +1,8 @@
 """What is on the surface of a head: skin, hair, eyes, lips and brows, the light on them, and the landmarks.
 
 Colours are linear RGB, [batch, 3, points]; weights and distances [batch, points]. Layers are painted in
-order, each over what lies below it. Lines (lashes, wrinkles) widen and fade with a pixel's size. The landmarks
-of a face lie on the same curves that its features are painted along.
+order, each over what lies below it. Lines (lashes, wrinkles) widen and fade with a pixel's size. The
+landmarks lie on the curves along which the features are painted.
 """
 
 import math
