@@ -43,6 +43,7 @@ class World(Section):
     train_speakers: Count
     val_speakers: Count
     test_speakers: Count
+    face_identities: Size
     train_clips: Count
     test_clips: Count
     train_seconds: Seconds

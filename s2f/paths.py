@@ -1,5 +1,6 @@
 """Where the files of a study are, how they are written, and the error for bad input."""
 
+import hashlib
 import json
 import math
 import os
@@ -84,6 +85,12 @@ def write_json(obj, path: str | Path) -> None:
     text = json.dumps(_plain(obj), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def md5(path: str | Path) -> str:
+    """The MD5 digest of a file, as DVC states it in dvc.lock."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def records(table, key: str) -> dict:

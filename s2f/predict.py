@@ -67,6 +67,17 @@ def photo_features(
     return torch.cat(parts).numpy()
 
 
+def templates(
+    features: Float32[np.ndarray, "photos feature_dim"], owners: np.ndarray, names: np.ndarray
+) -> Float32[np.ndarray, "names feature_dim"]:
+    """For each name the mean feature of that person's photographs; `owners` names the person in each photograph."""
+    people, rows = np.unique(owners, return_inverse=True)
+    sums = np.zeros((len(people), features.shape[1]))
+    np.add.at(sums, rows, features)
+    means = sums / np.bincount(rows)[:, None]
+    return means[np.searchsorted(people, names)].astype(np.float32)
+
+
 def draw(
     decoder: FaceDecoder, features: Float32[np.ndarray, "faces feature_dim"], batch: int, device: torch.device
 ) -> tuple[UInt8[np.ndarray, "faces size size 3"], Float32[np.ndarray, "faces 68 2"]]:
@@ -168,3 +179,11 @@ def write_facts(
 ) -> None:
     """Write what `Speech2Face` needs beside the weights: seconds of a training crop, mean face feature."""
     write_json({"seconds": seconds, "mean_feature": face_features.mean(axis=0)}, Path(models) / "facts.json")
+
+
+def read_facts(models: str | Path) -> dict:
+    """What `write_facts` wrote; UserError if it is missing."""
+    path = Path(models) / "facts.json"
+    if not path.is_file():
+        raise UserError(f"There is no {path}: make it with `dvc repro train`, or name the folder of the models.")
+    return json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""The renderer: landmarks are the parameters, a picture depends on its own face only, bad input is refused."""
+"""The renderer: landmarks are the parameters, a picture depends on its own face, bad input is refused."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ MM = 1e-3
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """The renderer makes thousands of small operations: waiting for a second thread costs more than it saves."""
+    """The renderer makes many small steps: waiting for a second thread costs more than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,10 +67,10 @@ def test_landmarks_are_as_far_apart_as_the_parameters_say():
 
 
 def test_outline_follows_the_widths_of_face_and_jaw():
-    # The sections are smoothed over 5 mm and cheeks fill the jaw, so these are close, not exact.
+    # Close, not exact: the sections are smoothed over 5 mm of height, and fat and age fill the jaw.
     faces = crowd(256)
     landmarks = render(faces, size=16).landmarks
-    for name, points, mm in (("face_w", (1, 15, 0), 2.5), ("jaw_w", (4, 12, 0), 8.0)):
+    for name, points, mm in (("face_w", (1, 15, 0), 2.5), ("jaw_w", (4, 12, 0), 10.0)):
         measured = millimetres(landmarks, *points)
         assert torch.corrcoef(torch.stack([measured, faces[name]]))[0, 1] > 0.95
         assert (measured - faces[name]).abs().max() < mm
@@ -93,7 +93,7 @@ def test_landmarks_have_the_order_of_ibug_and_lie_in_the_picture():
 def test_chin_stays_in_the_picture_over_the_whole_range():
     p = PARAMETERS["face_h"]
     landmarks = render(average(2, face_h=[p.low, p.high]), size=64).landmarks
-    assert landmarks[:, 8, 1].max() < 63
+    assert landmarks[:, 8, 1].max() < 63.5
 
 
 def test_a_wider_nose_moves_only_the_points_of_the_nose():
@@ -140,14 +140,15 @@ def typology_angle(srgb):
     return torch.rad2deg(torch.atan2(116 * f[1] - 66, 200 * (f[1] - f[2])))
 
 
+# More faces than a vector register holds numbers (16), so that full and partly filled ones occur.
 @settings(max_examples=8, deadline=None)
-@given(chunk=st.integers(1, 12), seed=st.integers(0, 2**16))
-def test_a_picture_does_not_depend_on_its_batch(chunk, seed):
-    faces, snaps = crowd(9, seed), sample_nuisance(9, seed)
-    together, split = render(faces, snaps, 32), render(faces, snaps, 32, chunk=chunk)
+@given(chunk=st.integers(1, 20), size=st.sampled_from([16, 32, 48]), seed=st.integers(0, 2**16))
+def test_a_picture_does_not_depend_on_its_batch(chunk, size, seed):
+    faces, snaps = crowd(18, seed), sample_nuisance(18, seed)
+    together, split = render(faces, snaps, size, chunk=18), render(faces, snaps, size, chunk=chunk)
     assert torch.equal(together.image, split.image)
     assert torch.equal(together.landmarks, split.landmarks)
-    alone = render(rows(faces, [4]), rows(snaps, [4]), 32)
+    alone = render(rows(faces, [4]), rows(snaps, [4]), size)
     assert torch.equal(alone.image[0], together.image[4])
 
 
@@ -156,7 +157,7 @@ def test_crops():
     by_mm, by_face = (render(faces, size=64, crop=crop).landmarks for crop in ("mm", "face"))
     heights = [landmarks[:, 8, 1] - landmarks[:, 27, 1] for landmarks in (by_mm, by_face)]
     assert heights[0][1] / heights[0][0] == pytest.approx(1.3, abs=1e-4)
-    # The detector's crop is a share of the height from an average hairline, 60 mm above the nasion, to the chin.
+    # The detector's crop is a share of the height from chin to average hairline, 60 mm above the nasion.
     assert heights[1][1] / heights[1][0] == pytest.approx(1.3 * 160 / 190, abs=1e-4)
 
 
@@ -191,7 +192,7 @@ def test_nuisances_are_drawn_by_seed_and_spread():
     half, wide = sample_nuisance(400, 3, spread=0.5), sample_nuisance(400, 3, spread=3.0)
     for name in NUISANCE:
         assert torch.equal(drawn[name], again[name])
-    assert half["dx"].std() == pytest.approx(drawn["dx"].std() / 2, rel=1e-4)
+    assert half["dx"].std().item() == pytest.approx(drawn["dx"].std().item() / 2, rel=1e-4)
     assert set(half["glasses"].tolist()) == {0.0, 1.0}
     assert wide["yaw"].abs().max() <= 0.7 and wide["persp"].max() <= 0.0015
     assert render(crowd(4), rows(wide, slice(4)), 32).image.isfinite().all()
@@ -214,7 +215,7 @@ def test_bad_input_is_refused():
         (average(0), None, {}, "one value a face"),
         (face, {"yaww": torch.zeros(2)}, {}, "yaww"),
         (face, {"yaw": torch.zeros(3)}, {}, "yaw.*shape"),
-        (face, None, {"size": 33}, "even"),
+        (face, None, {"size": 40}, "multiple of 16"),
         (face, None, {"chunk": 0}, "chunk"),
     ):
         with pytest.raises(UserError, match=word):

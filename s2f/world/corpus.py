@@ -74,6 +74,8 @@ def build(
     people = people.reset_index(drop=True)
     recordings = []
     for split, members in people.groupby("split", sort=False):
+        if clips_per_speaker[split] == 0:
+            continue
         arguments = {"clips": clips_per_speaker[split], "seconds": seconds[split], "spread": session_spread}
         recordings += _blocks(speech_block, members, arguments | {"seed": seed}, scratch)
     arguments = {"photos": photos_per_speaker, "size": size, "spread": photo_spread, "seed": seed}
@@ -279,7 +281,7 @@ def _check(people: pd.DataFrame, clips_per_speaker: dict, seconds: dict) -> None
         twice = people.loc[people["speaker_id"].duplicated(), "speaker_id"].iloc[0]
         raise UserError(f"The people table holds speaker {twice!r} twice; give every speaker one row.")
     for split in people["split"].unique():
-        if split not in clips_per_speaker or split not in seconds:
+        if split not in clips_per_speaker or (clips_per_speaker[split] and split not in seconds):
             raise UserError(f"Say how many clips of how many seconds each speaker of split {split!r} gets.")
     for _, speaker in people.iterrows():
         speech.voice_of(speaker)  # raises for a voice that cannot be had, before any work is done

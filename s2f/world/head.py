@@ -149,8 +149,7 @@ def read_map(maps: Float[Tensor, "batch maps y x"], u: Points, v: Points, paddin
 def build(p: Identity, n: Nuisance) -> Head:
     """The heads of a batch: levels, loft tables, relief maps, and where nose and eyes sit in depth."""
     y = _levels(p, n)
-    skull = Skull(y, _loft_tables(p, y), _relief_map(p, n, y))
-    zero = torch.zeros_like(p.age)
+    skull, zero = Skull(y, _loft_tables(p, y), _relief_map(p, n, y)), torch.zeros_like(p.age)
     at_x, at_y = torch.cat([zero, zero, y.eye_x], 1), torch.cat([y.subnasale, zero + NASION, zero], 1)
     subnasale_z, nasion_z, eye_z = front_z(skull, at_x, at_y).split(1, dim=1)
     tip_r = 8.2 + 0.13 * (p.nose_w - 34)
@@ -162,14 +161,15 @@ def build(p: Identity, n: Nuisance) -> Head:
 
 
 def _levels(p: Identity, n: Nuisance) -> Levels:
-    drop = 14 * n.open  # of the jaw
-    subnasale, chin = NASION - p.nose_h, NASION - p.face_h
+    subnasale, chin, drop = NASION - p.nose_h, NASION - p.face_h, 14 * n.open
     return Levels(
         old=smoothstep(22, 85, p.age),
         hairline=NASION + p.forehead_h, vertex=NASION + 100 + 0.12 * p.forehead_h,
         subnasale=subnasale, stomion=subnasale - p.ulip_h + 1.5 * n.smile, gnathion=chin - drop,
-        gonion=lerp(subnasale - p.ulip_h, chin, 0.22) - 0.7 * drop, brow=p.brow_gap + 4 * n.brow,
-        eye_x=(p.icd + p.eye_w) / 2, eye_h=p.eye_h * (1 - 0.93 * n.blink) * (1 - 0.12 * n.smile),
+        # A long nose in a short face must not push the jaw's angle into the chin.
+        gonion=torch.maximum(lerp(subnasale - p.ulip_h, chin, 0.22), chin + 25) - 0.7 * drop,
+        brow=p.brow_gap + 4 * n.brow, eye_x=(p.icd + p.eye_w) / 2,
+        eye_h=p.eye_h * (1 - 0.93 * n.blink) * (1 - 0.12 * n.smile),
         mouth=p.mouth_w / 2 * (1 + 0.13 * n.smile - 0.10 * n.open),
         upper=p.verm_u * (1 - 0.15 * n.smile), lower=p.verm_l,
     )  # fmt: skip
@@ -200,7 +200,7 @@ def _loft_tables(p: Identity, y: Levels) -> Float[Tensor, "batch 6 1 knots"]:
     ]
     height, fields = _columns(rows, p.age).split([1, 5], dim=1)
     knot = torch.linspace(KNOT_LOW, KNOT_HIGH, KNOTS, device=p.age.device)[None]
-    # How much of the gap between two rows lies below a knot: the sum over the gaps interpolates the rows.
+    # The share of each gap between rows that lies below a knot: summing over the gaps interpolates the rows.
     passed = ((knot[..., None] - height[..., :-1]) / height.diff()).clamp(0, 1)
     straight = fields[..., :1] + fields.diff() @ passed.transpose(1, 2)
     kernel = torch.exp(-0.5 * (torch.arange(-15, 16, device=knot.device) / 5) ** 2)
@@ -249,9 +249,8 @@ def _relief_map(p: Identity, n: Nuisance, y: Levels) -> Float[Tensor, "batch 1 r
     relief = (height * bell(ys - centre_y, width_y)).transpose(1, 2) @ bell(xs - centre_x, width_x)
     nasolabial = _from_segment(xs, ys, (p.nose_w / 2 + 1, y.subnasale + 7), (y.mouth + 8, y.stomion - 3))
     marionette = _from_segment(xs, ys, (y.mouth + 2, y.stomion - 4), (y.mouth + 7, y.gnathion + 20))
-    relief = relief - (0.35 + 2.3 * y.old + 1.3 * n.smile)[..., None] * bell(nasolabial, 3.0)
-    relief = relief - (1.9 * y.old)[..., None] * bell(marionette, 3.0)
-    return relief[:, None]
+    folds = (0.35 + 2.3 * y.old + 1.3 * n.smile)[..., None] * bell(nasolabial, 3.0)
+    return (relief - folds - (1.9 * y.old)[..., None] * bell(marionette, 3.0))[:, None]
 
 
 def _from_segment(xs: Tensor, ys: Tensor, start: tuple[Values, Values], end: tuple[Values, Values]) -> Tensor:

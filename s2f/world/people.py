@@ -25,6 +25,7 @@ GROUPS = ("G1", "G2", "G3", "G4")
 AGE_RANGE = (18.0, 80.0)  # years; adults, because the head model has no children
 AGE_BANDS = ((18, 35), (35, 50), (50, 65), (65, 81))  # lower edge included, upper edge not
 SEXES = ("F", "M")
+SPLITS = ("train", "val", "test", "face")
 
 # Languages that are at home in a group; a speaker whose language is not among them is "mismatched" (paper, Fig. 11).
 HOME_LANGUAGES = {"G1": ("en-us", "de"), "G2": ("cmn",), "G3": ("hi",), "G4": ("es", "fr")}
@@ -98,15 +99,19 @@ def age_band(age: np.ndarray) -> np.ndarray:
 
 
 def everybody(world: World) -> pd.DataFrame:
-    """All speakers of a world, training, validation and test split one after the other; columns as in `sample`."""
+    """All people of a world, one split after the other; columns as in `sample`.
+
+    The split `face` are people without a voice, on whom the face model is trained: as many of each group, and without
+    links, so that it knows nothing of what the voice model has to learn.
+    """
+    linked = {"strength": world.strength, "shares": world.group_shares, "seed": world.seed}
+    free = {"strength": 0.0, "seed": world.seed}
     return pd.concat(
         [
-            sample(n, split=split, seed=world.seed, strength=world.strength, confound=confound, shares=world.group_shares)
-            for split, n, confound in (
-                ("train", world.train_speakers, world.confound),
-                ("val", world.val_speakers, world.confound),
-                ("test", world.test_speakers, world.confound_test),
-            )
+            sample(world.train_speakers, split="train", confound=world.confound, **linked),
+            sample(world.val_speakers, split="val", confound=world.confound, **linked),
+            sample(world.test_speakers, split="test", confound=world.confound_test, **linked),
+            sample(world.face_identities, split="face", confound=0.0, **free),
         ],
         ignore_index=True,
     )
@@ -120,12 +125,12 @@ def sample(
     Columns: speaker_id, split, sex, age (years), age_band, group, language, mismatched (language is no home language of
     the group), f0_hz, vtl_cm, vocal_age (years), breath, flutter, roughness, wpm (words a minute), glasses (0/1),
     `face_<parameter>` for every parameter of the head model, and the hidden truth `true_*`: the two causes, and the
-    standard scores of the parameters they act on. A speaker depends on (seed, split, position) only.
+    standard scores of the parameters they act on. Without `shares` all groups are as large. A speaker depends on (seed, split, position) only.
     """
     shares = shares or {group: 1 / len(GROUPS) for group in GROUPS}
     if set(shares) != set(GROUPS) or abs(sum(shares.values()) - 1) > 1e-6:
         raise UserError(f"The shares of the groups {', '.join(GROUPS)} must be given and sum to 1, not {shares}.")
-    rng = np.random.default_rng([seed, ["train", "val", "test"].index(split)])
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
     sex = rng.choice(SEXES, n)
     age = rng.uniform(*AGE_RANGE, n)
     group = rng.choice(GROUPS, n, p=[shares[name] for name in GROUPS])

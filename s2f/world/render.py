@@ -1,8 +1,8 @@
 """Pictures of parametric heads: camera, ray marching, light and ground, with the 68 landmarks of each face.
 
 `render` without nuisances draws the canonical picture of the paper (sec. 3): frontal, neutral, in even light.
-Everything runs in batched 32-bit torch on the device of the parameters. Random numbers come from generators of
-the CPU, one a face: a picture does not depend on its batch. On a CPU one thread is fastest: the steps are small.
+Everything runs in batched 32-bit torch on the device of the parameters. Random numbers come from generators
+of the CPU, one a face, so a picture does not depend on its batch. One thread is fastest: the steps are small.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from s2f.world.head import (
     length,
     lerp,
 )
-from s2f.world.skin import Colour, Light, landmarks, noise, paint, rgb, shade
+from s2f.world.skin import Colour, Light, landmarks, noise, paint, power, rgb, shade
 
 PIVOT = (0.0, -20.0, 10.0)  # mm: the point that turns stay about
 SIDE = 208.0  # mm: side of the picture
@@ -40,6 +40,7 @@ BOUNDS = {  # beyond which a random nuisance must not go
     "open": (0.0, 1.0), "blink": (0.0, 1.0), "noise": (0.0, 0.2), "bg0": (0.03, 0.95), "bg1": (0.03, 0.95),
     "bg2": (0.03, 0.95), "cloth0": (0.03, 0.95), "cloth1": (0.03, 0.95), "cloth2": (0.03, 0.95),
 }  # fmt: skip
+GAMMA = 2.2
 START, STOP = -135.0, 190.0  # mm along a ray
 
 
@@ -93,13 +94,14 @@ def render(
     """Pictures of faces and their landmarks, on the device of `identity`.
 
     identity: every one of `PARAMETERS`, [batch] each. nuisance: any of `NUISANCE`, [batch] each; the others
-    are canonical. crop: "mm" keeps absolute size, as if the camera's distance were known; "face" scales a face
-    to a fixed height, as a detector does; both centre it. `chunk` faces at a time: more memory, the same bits.
+    are canonical. crop: "mm" keeps absolute size, as if the camera's distance were known; "face" scales a
+    face to a fixed height, as a detector does; both centre it. `chunk` faces at a time give the same bits.
     Landmarks are anatomical points: a turned head may hide them, and a shifted picture cut them off.
     UserError: a parameter missing, unknown, not finite or out of its range, or a wrong shape, size or crop.
     """
-    if size < 16 or size % 2:
-        raise UserError(f"The size of a picture must be even and at least 16 pixels, not {size}.")
+    # So that the points of a face fill whole vector registers, also at half size: no chunk changes a bit.
+    if size < 16 or size % 16:
+        raise UserError(f"The size of a picture must be a multiple of 16 pixels, not {size}.")
     if crop not in ("mm", "face"):
         raise UserError(f'The crop must be "mm" or "face", not {crop!r}.')
     if chunk < 1:
@@ -149,7 +151,8 @@ def _render(p: Identity, n: Nuisance, size: int, crop: str) -> tuple[Tensor, Ten
     to_light = F.normalize(torch.stack([n.lx, n.ly, n.lz], 1), dim=1)
     seen_light = camera.rotation.transpose(1, 2) @ to_light
     sky, lit = _shadows(head, torch.stack([x, y, z], 1), normal, seen_light, size)
-    surface = paint(head, x, y, z, torch.stack([n.cloth0, n.cloth1, n.cloth2], 1) ** 2.2, pixel)
+    cloth = power(torch.stack([n.cloth0, n.cloth1, n.cloth2], 1), GAMMA)
+    surface = paint(head, x, y, z, cloth, pixel)
     light = Light(to_light, n.key, n.warm, n.amb)
     colour = shade(surface, light, camera.rotation @ normal, camera.rotation[:, :, 1:2], sky, lit)
     cover = torch.where(inside | march.hit, 1.0, (1.15 - march.left / pixel).clamp(0, 1))
@@ -157,7 +160,7 @@ def _render(p: Identity, n: Nuisance, size: int, crop: str) -> tuple[Tensor, Ten
         colour, cover = _put_on_glasses(head, n.glasses, rays, march.t, pixel, colour, cover)
     image = lerp(_ground(n, size), colour, cover[:, None]).clamp(min=1e-5)
     image = (1.36 * image * (1 + image / 3.2) / (1 + image)).clamp(0, 1)  # a soft shoulder, as film has
-    image = image.unflatten(2, (size, size)) ** (1 / 2.2)
+    image = image.unflatten(2, (size, size)) ** (1 / GAMMA)
     return _add_grain(image, n), _project(camera, landmarks(head), size)
 
 
@@ -284,7 +287,8 @@ def _ground(n: Nuisance, size: int) -> Colour:
     y, x = [grid.reshape(1, -1) for grid in torch.meshgrid(step, step, indexing="ij")]
     clouds = noise(x * 0.25 + n.seed, y * 0.25 + 0.5 * n.seed)
     change = n.bgv * (x * torch.sin(9 * n.seed) - y + 1.2 * clouds)
-    return (torch.stack([n.bg0, n.bg1, n.bg2], 1) ** 2.2 * (1 + change)[:, None]).clamp(0, 1)
+    colour = power(torch.stack([n.bg0, n.bg1, n.bg2], 1), GAMMA)
+    return (colour * (1 + change)[:, None]).clamp(0, 1)
 
 
 def _add_grain(image: Tensor, n: Nuisance) -> Tensor:

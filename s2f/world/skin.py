@@ -105,9 +105,16 @@ def noise(u: Points, v: Points) -> Points:
     return read_map(tile, (u - u.floor()) * 2 - 1, (v - v.floor()) * 2 - 1)[:, 0]
 
 
+def power(base: Tensor, exponent: float) -> Tensor:
+    """base ** exponent. With one value a face, the operator's bits depend on the batch: on a CPU it rounds
+    the last elements of a tensor, those that fill no whole vector register, in another way than the rest.
+    """
+    return torch.exp(exponent * torch.log(base))
+
+
 def skin_colour(ita: Values) -> Colour:
     """Reflectance of skin of an individual typology angle (degrees): CIELAB with L* = 50 + b* tan(ITA)."""
-    b = 17.5 - 3.5 * ((ita - 15).abs() / 60).clamp(max=1.2) ** 1.3
+    b = 17.5 - 3.5 * power(((ita - 15).abs() / 60).clamp(max=1.2), 1.3)
     lightness = (50 + b * torch.tan((ita * math.pi / 180).clamp(-1.2, 1.2))).clamp(22, 76)
     a = 11.5 - 4.0 * smoothstep(20, 60, ita) - 1.5 * smoothstep(-10, -55, ita)
     fy = (lightness + 16) / 116
@@ -301,9 +308,9 @@ def shade(surface: Paint, light: Light, normal: Colour, up: Colour, sky: Points,
 def landmarks(head: Head) -> Float[Tensor, "batch 68 3"]:
     """The 68 points of iBUG (mm, in the head's frame): exact where they are parameters.
 
-    Along x: 31-35 nose_w, 48-54 mouth_w, 39-42 icd, 36-39 and 42-45 eye_w. Along y: 27-8 face_h, 27-33 nose_h,
-    33-62 ulip_h, 51-62 verm_u, 66-57 verm_l. The zygia (1, 15) and gonia (4, 12) lie on the smoothed outline,
-    which differs by a few mm from face_w and jaw_w.
+    Along x: 31-35 nose_w, 48-54 mouth_w, 39-42 icd, 36-39 and 42-45 eye_w. Along y: 27-8 face_h, 27-33
+    nose_h, 33-62 ulip_h, 51-62 verm_u, 66-57 verm_l. The zygia (1, 15) and gonia (4, 12) lie on the smoothed
+    outline, which differs by a few mm from face_w and jaw_w.
     """
     parts = (_jaw_points, _brow_points, _nose_points, _eye_points, _mouth_points)
     return torch.cat([part(head) for part in parts], 1)
