@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 where the hardware has it
 Seconds = Annotated[float, Field(ge=0.5, le=60)]
 
 
@@ -29,7 +30,9 @@ class Section(BaseModel):
     @classmethod
     def of(cls, namespace: dict[str, Any]) -> "Section":
         """The section whose values stand under its names in a notebook's `globals()`."""
-        return parse(cls, {name: namespace[name] for name in cls.model_fields if name in namespace}, "the notebook")
+        return parse(
+            cls, {name: namespace[name] for name in cls.model_fields if name in namespace}, "the notebook"
+        )
 
 
 class World(Section):
@@ -49,7 +52,7 @@ class World(Section):
     train_seconds: Seconds
     test_seconds: Seconds
     photos: Count
-    size: Annotated[int, Field(ge=32, le=224)]
+    size: Annotated[int, Field(ge=32, le=224, multiple_of=16)]
     session_spread: Annotated[float, Field(ge=0, le=2)]
     photo_spread: Annotated[float, Field(ge=0, le=2)]
     workers: Count
@@ -71,6 +74,7 @@ class FaceModel(Section):
     decoder_steps: Count
     decoder_batch: Count
     decoder_rate: Positive
+    precision: Precision
     checkpoint_minutes: Positive
     threads: Count
 
@@ -93,7 +97,7 @@ class Train(Section):
     rebalance_step: Size
     validate_every: Count
     checkpoint_minutes: Positive
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     threads: Count
 
 
@@ -163,7 +167,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(Path(path).read_text())
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run from the folder of a study (it holds params.yaml and dvc.yaml).") from None
+        raise UserError(
+            f"{path} does not exist; run from the folder of a study (it holds params.yaml and dvc.yaml)."
+        ) from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""

@@ -57,8 +57,8 @@ def small(classes: int) -> FaceEncoderConfig:
     """A network for 64-px faces that trains on a CPU in minutes; `classes` is the number of identities."""
     return FaceEncoderConfig(
         size=64,
-        blocks=((16, 16), (32, 32), (64, 64), (96, 96)),
-        feature_dim=256,
+        blocks=((16,), (32, 32), (64, 64), (96,)),
+        feature_dim=128,
         classes=classes,
         pixel_scale=64.0,
         batch_norm=True,

@@ -185,5 +185,7 @@ def read_facts(models: str | Path) -> dict:
     """What `write_facts` wrote; UserError if it is missing."""
     path = Path(models) / "facts.json"
     if not path.is_file():
-        raise UserError(f"There is no {path}: make it with `dvc repro train`, or name the folder of the models.")
+        raise UserError(
+            f"There is no {path}: make it with `dvc repro train`, or name the folder of the models."
+        )
     return json.loads(path.read_text())

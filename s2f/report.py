@@ -2,7 +2,7 @@
 
 `results` is what the stages left in results/*.json, by file name. Beside a number stand, where known, its
 `low`, `high`, `n_speakers`, `chance` and `ceiling`. The audit gives two lists of rows: `audit.groups`, from
-`audit.disaggregate`, and `audit.controls`, from `evaluate.negative_controls`.
+`audit.disaggregate`, and `evaluate.controls`, from `evaluate.negative_controls`.
 """
 
 import base64
@@ -126,7 +126,7 @@ def write(folder: Path, ledger: Ledger, results: dict, pictures: Sequence[Pictur
         "rows": rows,
         "headlines": [row for row in rows if row.entry.headline],
         "findings": findings(lookup(results, "audit.groups")),
-        "controls": sorted(lookup(results, "audit.controls"), key=lambda row: -row["bound"]),
+        "controls": sorted(lookup(results, "evaluate.controls"), key=lambda row: -row["bound"]),
     }
     write_json(
         content

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float32, Int16, Int64, UInt8
-from torch import Tensor
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,14 +30,30 @@ SIZES = {"small": voice_encoder.SMALL, "paper": voice_encoder.PAPER}
 GAIN = 0.1  # share by which a photograph is made brighter or darker at most
 # Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
 DECODER_WEIGHTS = {"image": 1.0, "landmarks": 100.0, "feature": 0.1}
+# Of the face encoder: the canonical face weighs more than the identity, which is easy.
+FACE_WEIGHT = 4.0
+LABEL_SMOOTHING = 0.1
+FACE_CODES = 24  # principal components of the landmarks, and of the thumbnail
+THUMBNAIL = 16  # px
 CURVE_ROWS = 20  # of a face model
 # The face models are not the paper's experiment: they train with Adam as it comes.
 PLAIN_ADAM = {"betas": (0.9, 0.999), "eps": 1e-8}
 
 
+class FaceLearner(nn.Module):
+    """A face encoder and, for its training only, a linear reading of the canonical face from its feature."""
+
+    def __init__(self, encoder: FaceEncoder, codes: int):
+        super().__init__()
+        self.encoder = encoder
+        self.read_face = nn.Linear(encoder.config.feature_dim, codes)
+
+
 def train_face_encoder(
     photos: UInt8[np.ndarray, "photos size size 3"],
     identities: Int64[np.ndarray, "photos"],
+    canonical: UInt8[np.ndarray, "people size size 3"],
+    landmarks: Float32[np.ndarray, "people 68 2"],
     cfg: config.FaceModel,
     *,
     checkpoint: Path,
@@ -44,9 +61,13 @@ def train_face_encoder(
     device: torch.device,
     live: bool = False,
 ) -> FaceEncoder:
-    """Learn to tell apart the people in photographs; the last photograph of each is kept for validation.
+    """Learn who is in a photograph, and what their canonical face looks like.
 
-    `identities` are 0 to n - 1. UserError if somebody has one photograph only.
+    The identities alone, as VGG-Face had them, are not enough when they are some thousand and not 2.6 million
+    photographs: hair and eye colour tell them all apart, and the feature loses the shape of the face. So it must also
+    let a linear layer read the canonical face (principal components of landmarks and of a thumbnail).
+    `identities`: the row of each photograph's person in `canonical` and `landmarks`; the last photograph of each
+    person is kept for validation. UserError if somebody has one photograph only.
     """
     people = pd.Series(identities)
     if not people.duplicated(keep=False).all():
@@ -57,31 +78,38 @@ def train_face_encoder(
     last = ~people.duplicated(keep="last")
     train, val = np.flatnonzero(~last), np.flatnonzero(last)
     settings = face_encoder.small(people.nunique()).model_dump() | {"size": photos.shape[1]}
+    codes = face_codes(canonical, landmarks)
 
     def batch_of(step):
         rows = train[rows_of(step, cfg.encoder_batch, len(train), cfg.seed)]
         draw = np.random.default_rng([cfg.seed, 1, step])
         gain = draw.uniform(1 - GAIN, 1 + GAIN, (len(rows), 1, 1, 1)).astype(np.float32)
-        return tensors(shifted(photos, rows, draw), gain, identities[rows])
+        return tensors(shifted(photos, rows, draw), gain, identities[rows], codes[identities[rows]])
 
-    def loss_of(model, _step, photos, gain, who):
-        return {"loss": F.cross_entropy(model.logits(model((as_images(photos) * gain).clamp(max=1))), who)}
+    def terms_of(model, images, who, code):
+        with low_precision(device, cfg.precision):
+            feature = model.encoder(images)
+            scores, read = model.encoder.logits(feature).float(), model.read_face(feature).float()
+        identity = F.cross_entropy(scores, who, label_smoothing=LABEL_SMOOTHING)
+        face = F.mse_loss(read, code)
+        return {"loss": identity + FACE_WEIGHT * face, "identity": identity, "face": face}, scores
+
+    def loss_of(model, _step, photos, gain, who, code):
+        return terms_of(model, (as_images(photos) * gain).clamp(max=1), who, code)[0]
 
     def validate(model):
-        scores = torch.cat(
-            [
-                model.logits(model(as_images(torch.from_numpy(photos[val[rows]]).to(device))))
-                for rows in chunks(len(val), cfg.encoder_batch)
-            ]
-        )
-        who = torch.from_numpy(identities[val]).to(device)
-        return {
-            "loss": F.cross_entropy(scores, who),
-            "accuracy": (scores.argmax(dim=1) == who).float().mean(),
-        }
+        rows = []
+        for part in chunks(len(val), cfg.encoder_batch):
+            batch = tensors(photos[val[part]], identities[val[part]], codes[identities[val[part]]])
+            images, who, code = (tensor.to(device) for tensor in batch)
+            terms, scores = terms_of(model, as_images(images), who, code)
+            right = (scores.argmax(dim=1) == who).float().mean()
+            rows.append({name: term.item() for name, term in (terms | {"accuracy": right}).items()})
+        return pd.DataFrame(rows).mean().to_dict()
 
     with seeded(cfg.seed, device):
-        model = FaceEncoder(FaceEncoderConfig.model_validate(settings))
+        model = FaceLearner(FaceEncoder(FaceEncoderConfig.model_validate(settings)), codes.shape[1])
+    model.to(memory_format=torch.channels_last)
     fit(
         model,
         batch_of=batch_of,
@@ -99,13 +127,26 @@ def train_face_encoder(
             cfg.model_dump_json(
                 exclude={"checkpoint_minutes", "decoder_steps", "decoder_batch", "decoder_rate"}
             ),
-            *(str(device), photos, identities, code("loop train batches face_encoder")),
+            *(str(device), photos, identities, codes, code("loop train batches face_encoder")),
         ),
         minutes=cfg.checkpoint_minutes,
         log=log,
         live=live,
     )
-    return model
+    return model.encoder
+
+
+def face_codes(
+    canonical: UInt8[np.ndarray, "people size size 3"], landmarks: Float32[np.ndarray, "people 68 2"]
+) -> Float32[np.ndarray, "people codes"]:
+    """Canonical faces in a few numbers of unit variance: principal components of landmarks and of a thumbnail."""
+    people, size = canonical.shape[:2]
+    blocks = canonical.reshape(people, THUMBNAIL, size // THUMBNAIL, THUMBNAIL, size // THUMBNAIL, 3)
+    views = (landmarks.reshape(people, -1), blocks.mean(axis=(2, 4)).reshape(people, -1) / 255)
+    parts = [
+        PCA(min(FACE_CODES, people), whiten=True, svd_solver="full").fit_transform(view) for view in views
+    ]
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def train_face_decoder(
@@ -330,5 +371,12 @@ def hear(
 ) -> Float32[Tensor, "batch feature_dim"]:
     """Features of waves, with the spectrogram made where the model runs and bfloat16 in the network only."""
     planes = spectrogram(waves)
-    with torch.autocast(waves.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with low_precision(waves.device, precision):
         return model(planes)
+
+
+def low_precision(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 where asked for, or, with `auto`, where the device has it in hardware."""
+    in_hardware = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    wanted = precision == "bfloat16" or (precision == "auto" and in_hardware)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

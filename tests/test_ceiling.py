@@ -22,7 +22,8 @@ def test_cause_given_face_is_bayes_rule_for_one_factor():
 
     def joint(cause):
         likelihoods = (
-            norm.pdf(face[f"true_z_{name}"][0], weight * cause, np.sqrt(1 - weight**2)) for name, weight in loadings.items()
+            norm.pdf(face[f"true_z_{name}"][0], weight * cause, np.sqrt(1 - weight**2))
+            for name, weight in loadings.items()
         )
         return norm.pdf(cause) * np.prod(list(likelihoods))
 
@@ -49,8 +50,12 @@ def test_the_point_estimate_has_the_correlation_that_the_links_allow():
     weights = ceiling.posterior(voices, population, **WORLD)
     estimate = ceiling.expected(weights, population["true_z_face_h"].to_numpy())
     r = np.corrcoef(estimate, voices["true_z_face_h"])[0, 1]
-    planned = people.scaled(people.VOICE_LOADING["vtl"], 2.5) * people.scaled(people.FACE_LOADING["size"]["face_h"], 2.5)
-    assert r == pytest.approx(planned, abs=0.06)  # 4/sqrt(2000) = .09 of sampling, .02 of Monte-Carlo: generous, not tight
+    planned = people.scaled(people.VOICE_LOADING["vtl"], 2.5) * people.scaled(
+        people.FACE_LOADING["size"]["face_h"], 2.5
+    )
+    assert r == pytest.approx(
+        planned, abs=0.06
+    )  # 4/sqrt(2000) = .09 of sampling, .02 of Monte-Carlo: generous, not tight
 
 
 def test_the_true_face_wins_more_often_than_chance_and_never_always():

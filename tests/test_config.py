@@ -90,7 +90,9 @@ def test_numbers_read_as_dvc_reads_them(tmp_path):
     assert config.read(path)["train"]["rate"] == 1e-4
 
 
-@given(st.dictionaries(st.text(max_size=8), st.one_of(st.none(), st.integers(), st.text(max_size=5)), max_size=4))
+@given(
+    st.dictionaries(st.text(max_size=8), st.one_of(st.none(), st.integers(), st.text(max_size=5)), max_size=4)
+)
 def test_any_garbage_is_a_sentence_never_a_traceback(values):
     with pytest.raises(UserError, match="key"):
         config.parse(config.Report, {**values, "definitely not a key": 1}, "test")

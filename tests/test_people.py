@@ -34,7 +34,10 @@ def test_one_seed_gives_one_population_and_another_seed_another():
 @pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
 def test_links_have_the_documented_strength(strength):
     table = draw(strength=strength)
-    for voice, cause, sign, measure in (("true_z_vtl", "size", 1, "face_h"), ("true_z_f0", "robustness", 1, "jaw_w")):
+    for voice, cause, sign, measure in (
+        ("true_z_vtl", "size", 1, "face_h"),
+        ("true_z_f0", "robustness", 1, "jaw_w"),
+    ):
         trait = voice.rsplit("_", 1)[1]
         planned = (
             sign
@@ -49,7 +52,9 @@ def test_published_strength_is_about_a_fifth():
     assert 0.15 < within_sex(table, "vtl_cm", "face_face_h") < 0.32
 
 
-@pytest.mark.parametrize("control", ["glasses", "face_melanin", "face_hair_red", "face_icd", "face_eye_w", "face_fat"])
+@pytest.mark.parametrize(
+    "control", ["glasses", "face_melanin", "face_hair_red", "face_icd", "face_eye_w", "face_fat"]
+)
 def test_controls_are_independent_of_every_voice_trait(control):
     table = draw(strength=2.5)
     for trait in ("f0_hz", "vtl_cm", "vocal_age", "wpm"):
@@ -70,7 +75,8 @@ def test_shares_and_language_confound_are_as_asked():
     for group, share in SHARES.items():
         assert (table["group"] == group).mean() == pytest.approx(share, abs=4 * np.sqrt(share / N))
     planned = sum(
-        share * 0.1 * (1 - len(people.HOME_LANGUAGES[group]) / len(people.LANGUAGES)) for group, share in SHARES.items()
+        share * 0.1 * (1 - len(people.HOME_LANGUAGES[group]) / len(people.LANGUAGES))
+        for group, share in SHARES.items()
     )
     assert table["mismatched"].mean() == pytest.approx(planned, abs=4 * np.sqrt(planned / N))
 
@@ -89,7 +95,16 @@ def test_scaling_a_loading(loading, strength):
 
 def test_bands_cover_every_age():
     ages = np.array([18, 34.99, 35, 49.9, 50, 64.9, 65, 80])
-    assert people.age_band(ages).tolist() == ["18-34", "18-34", "35-49", "35-49", "50-64", "50-64", "65-80", "65-80"]
+    assert people.age_band(ages).tolist() == [
+        "18-34",
+        "18-34",
+        "35-49",
+        "35-49",
+        "50-64",
+        "50-64",
+        "65-80",
+        "65-80",
+    ]
 
 
 def test_bad_shares_are_refused():

@@ -263,6 +263,7 @@ FACES = config.FaceModel(
     encoder_rate=0.003,
     decoder_steps=40,
     decoder_batch=16,
+    precision="float32",
     decoder_rate=0.01,
     checkpoint_minutes=60.0,
     threads=1,
@@ -292,7 +293,9 @@ VOICES = config.Train(
 def face_models(world, tmp_path_factory):
     """Encoder and decoder, trained, the features of the photographs, and both curves."""
     folders = [tmp_path_factory.mktemp(name) for name in ("encoder", "decoder")]
-    encoder = train.train_face_encoder(world.photos, world.speakers, FACES, **study(folders[0]))
+    encoder = train.train_face_encoder(
+        world.photos, world.speakers, world.canonical, world.landmarks, FACES, **study(folders[0])
+    )
     with torch.inference_mode():
         features = encoder(batches.as_images(torch.from_numpy(world.photos))).numpy()
     decoder = train.train_face_decoder(
@@ -395,7 +398,9 @@ def test_a_shifted_photograph_is_the_photograph_moved_with_its_edge_repeated(rng
 def test_data_that_cannot_be_validated_is_refused(world, face_models, tmp_path):
     encoder, _, features, _ = face_models
     with pytest.raises(UserError, match="Person 19 has one photograph"):
-        train.train_face_encoder(world.photos[:-1], world.speakers[:-1], FACES, **study(tmp_path))
+        train.train_face_encoder(
+            world.photos[:-1], world.speakers[:-1], world.canonical, world.landmarks, FACES, **study(tmp_path)
+        )
     with pytest.raises(UserError, match="too few"):
         train.train_face_decoder(
             features[:8],

@@ -46,7 +46,9 @@ def log_likelihood(
     return total
 
 
-def oracle(speakers: pd.DataFrame, strength: float, confound: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def oracle(
+    speakers: pd.DataFrame, strength: float, confound: float
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The best possible score for retrieval: takes and returns what a metric of `s2f.retrieval` does, but its features
     are row numbers of `speakers`, (n, 1), since it looks up what the world knows of them.
     """
@@ -58,7 +60,9 @@ def oracle(speakers: pd.DataFrame, strength: float, confound: float) -> Callable
     return score
 
 
-def cause_given_face(faces: pd.DataFrame, cause: str, strength: float) -> tuple[Float[np.ndarray, " faces"], float]:
+def cause_given_face(
+    faces: pd.DataFrame, cause: str, strength: float
+) -> tuple[Float[np.ndarray, " faces"], float]:
     """Mean and variance of a hidden cause once all parameters of a face are known (a one-factor model)."""
     precision, weighted = 1.0, np.zeros(len(faces))
     for name, published in people.FACE_LOADING[cause].items():

@@ -16,6 +16,7 @@ traits are invented.
 
 import numpy as np
 import pandas as pd
+import torch
 
 from s2f.config import World
 from s2f.paths import UserError
@@ -37,7 +38,9 @@ F0_AGES = (18.0, 45.0, 80.0)
 F0_HZ = {"F": (214.0, 202.0, 186.0), "M": (121.0, 108.0, 138.0)}
 F0_SD_SEMITONES = 2.5
 VTL_CM = {"F": (14.1, 0.65), "M": (16.9, 0.75)}
-VOCAL_AGE_SD = 9.0  # years between how old a voice sounds and how old its speaker is (Huckvale & Webb 2015: 8 to 10)
+VOCAL_AGE_SD = (
+    9.0  # years between how old a voice sounds and how old its speaker is (Huckvale & Webb 2015: 8 to 10)
+)
 
 # At strength 1: correlation of a voice trait with its hidden cause, and of a face parameter with its own. Their product
 # is what a face measure and a voice trait have in common, 0.1 to 0.25: Pisanski 2014 (formants explain up to 10 % of
@@ -59,8 +62,23 @@ GROUP_OFFSET = {
     "G4": {"nose_w": 1.0, "verm_u": 0.8, "verm_l": 0.8, "bridge_h": -0.5},
 }
 # Relative change of a measured distance from 22 to 85 years (lips thin, the upper lip lengthens, lids droop).
-AGEING = {"verm_u": -0.40, "verm_l": -0.30, "eye_h": -0.20, "ulip_h": 0.15, "brow_gap": -0.08, "nose_w": 0.06, "nose_h": 0.03}
-SET_APART = ("age", "grey", "ita", "melanin", "beard", "hair_red")  # parameters that have a rule of their own below
+AGEING = {
+    "verm_u": -0.40,
+    "verm_l": -0.30,
+    "eye_h": -0.20,
+    "ulip_h": 0.15,
+    "brow_gap": -0.08,
+    "nose_w": 0.06,
+    "nose_h": 0.03,
+}
+SET_APART = (
+    "age",
+    "grey",
+    "ita",
+    "melanin",
+    "beard",
+    "hair_red",
+)  # parameters that have a rule of their own below
 
 
 def scaled(loading: float, strength: float) -> float:
@@ -129,7 +147,9 @@ def sample(
     """
     shares = shares or {group: 1 / len(GROUPS) for group in GROUPS}
     if set(shares) != set(GROUPS) or abs(sum(shares.values()) - 1) > 1e-6:
-        raise UserError(f"The shares of the groups {', '.join(GROUPS)} must be given and sum to 1, not {shares}.")
+        raise UserError(
+            f"The shares of the groups {', '.join(GROUPS)} must be given and sum to 1, not {shares}."
+        )
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     sex = rng.choice(SEXES, n)
     age = rng.uniform(*AGE_RANGE, n)
@@ -146,7 +166,9 @@ def sample(
             "age_band": age_band(age),
             "group": group,
             "language": language,
-            "mismatched": [spoken not in HOME_LANGUAGES[name] for spoken, name in zip(language, group, strict=True)],
+            "mismatched": [
+                spoken not in HOME_LANGUAGES[name] for spoken, name in zip(language, group, strict=True)
+            ],
         }
     )
     voice = _voices(rng, sex, age, causes, strength)
@@ -156,6 +178,11 @@ def sample(
     return pd.concat([people, voice, controls, face.add_prefix("face_"), truth], axis=1)
 
 
+def identity(people: pd.DataFrame) -> dict[str, torch.Tensor]:
+    """The parameters of people's heads, as `world.render` takes them."""
+    return {name: torch.tensor(people[f"face_{name}"].to_numpy(np.float32)) for name in PARAMETERS}
+
+
 def summary(people: pd.DataFrame) -> pd.DataFrame:
     """What a reader wants to know of each split: how many speakers, of which sex, age, group and language."""
     splits = people.groupby("split", sort=False)
@@ -163,7 +190,10 @@ def summary(people: pd.DataFrame) -> pd.DataFrame:
         "speakers": splits.size(),
         "women": splits["sex"].agg(lambda sex: (sex == "F").mean()),
         "mean age": splits["age"].mean(),
-        **{f"group {group}": splits["group"].agg(lambda groups, g=group: (groups == g).mean()) for group in GROUPS},
+        **{
+            f"group {group}": splits["group"].agg(lambda groups, g=group: (groups == g).mean())
+            for group in GROUPS
+        },
         "mismatched language": splits["mismatched"].mean(),
     }
     return pd.DataFrame(shares).round(2)
@@ -221,7 +251,9 @@ def _faces(rng, sex, age, group, causes, strength) -> tuple[pd.DataFrame, dict[s
     old = _smoothstep(22, 85, age)
     for name, change in AGEING.items():
         face[name] = face[name] * (1 + change * old)
-    grey_from = 45 + 10 * rng.standard_normal(n)  # Panhard 2012: at 45-65 years 27 % of the hair is grey on average
+    grey_from = 45 + 10 * rng.standard_normal(
+        n
+    )  # Panhard 2012: at 45-65 years 27 % of the hair is grey on average
     face["age"] = age
     face["grey"] = _smoothstep(grey_from, grey_from + 35, age)
     face["ita"] = np.array([GROUP_ITA[label] for label in group]) + ITA_SD * rng.standard_normal(n)

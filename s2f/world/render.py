@@ -116,6 +116,15 @@ def render(
     return Rendered(torch.cat(images), torch.cat(landmarks))
 
 
+@torch.no_grad()
+def canonical_landmarks(
+    identity: dict[str, Tensor], size: int = 64, *, crop: Literal["mm", "face"] = "mm"
+) -> Float[Tensor, "batch 68 2"]:
+    """The landmarks that `render` gives with the canonical picture, without the picture."""
+    p, n = (kind(**values) for kind, values in zip((Identity, Nuisance), _checked(identity, {}), strict=True))
+    return _project(_camera(p, n, crop), landmarks(build(p, n)), size)
+
+
 def _checked(identity: dict[str, Tensor], nuisance: dict[str, Tensor]) -> tuple[dict, dict]:
     """Complete parameters as float32 columns [batch, 1] on one device, the nuisances filled up."""
     for name in PARAMETERS:
