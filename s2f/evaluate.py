@@ -106,6 +106,39 @@ def attribute_classifier(features: Features, labels: Column) -> Pipeline:
     return make_pipeline(StandardScaler(), judge).fit(features, labels)
 
 
+def attributes(
+    seen: Features,
+    labels: pd.DataFrame,
+    arms: Mapping[str, Features],
+    true: pd.DataFrame,
+    best: pd.DataFrame,
+    speakers: Column,
+    resampling: Resampling,
+) -> tuple[pd.DataFrame, dict[tuple[str, str], pd.DataFrame]]:
+    """Fig. 4 for each attribute (column of `labels`, `true`, `best`) and each arm: overall accuracies, confusions.
+
+    `seen` and `labels` are the true faces that the classifiers learn from; `arms` the features of faces of the
+    clips, whose labels are `true` and, for the best possible observer, `best`.
+    """
+    scores, counts = {}, {}
+    for name in labels:
+        judge = attribute_classifier(seen, labels[name])
+        for arm, features in arms.items():
+            painted = judge.predict(features)
+            scores[name, arm] = agreement(true[name], painted, speakers, resampling, best[name]).loc["overall"]
+            counts[name, arm] = confusion(true[name], painted, sorted(labels[name].unique()))
+    return pd.DataFrame(scores).T.rename_axis(["attribute", "arm"]), counts
+
+
+def nested_attributes(scores: pd.DataFrame, counts: Mapping[tuple[str, str], pd.DataFrame]) -> dict:
+    """What `attributes` found, as JSON holds it: attribute, arm, then `overall` and for each label its recall."""
+    nested: dict = {}
+    for (name, arm), table in counts.items():
+        recalls = {label: {"value": table.loc[label, label], "n": table.loc[label, "n"]} for label in table.index}
+        nested.setdefault(name, {})[arm] = recalls | {"overall": scores.loc[(name, arm)].to_dict()}
+    return nested
+
+
 def craniofacial(
     true: Measures,
     drawn: Measures,

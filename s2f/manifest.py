@@ -1,7 +1,9 @@
 """The table of clips: one row a clip, checked against one schema whenever it is written or read."""
 
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow as arrow
@@ -56,6 +58,26 @@ def read(path: str | Path) -> pd.DataFrame:
     except arrow.ArrowInvalid:
         raise UserError(f"{path} is not a parquet file: prepare the data again.") from None
     return check(df, str(path))
+
+
+class HeldOut(NamedTuple):
+    """The recordings that no training has heard, and who speaks in them."""
+
+    clips: pd.DataFrame  # rows of the manifest, validation and test
+    test: np.ndarray  # which of them are test
+    speakers: np.ndarray  # of the test clips
+    about: pd.DataFrame  # the speakers' rows of the people table, one a test clip
+    people: pd.DataFrame  # the people table, by speaker_id
+
+
+def held_out(data: str | Path) -> HeldOut:
+    """The validation and test clips of the corpus in a folder."""
+    clips = read(Path(data) / "manifest.parquet")
+    clips = clips[clips["split"] != "train"].reset_index(drop=True)
+    test = (clips["split"] == "test").to_numpy()
+    people = pd.read_parquet(Path(data) / "people.parquet").set_index("speaker_id")
+    speakers = clips.loc[test, "speaker_id"].to_numpy()
+    return HeldOut(clips, test, speakers, people.loc[speakers].reset_index(), people)
 
 
 def check(df: pd.DataFrame, name: str = "The manifest") -> pd.DataFrame:

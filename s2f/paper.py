@@ -59,6 +59,11 @@ class Ledger(Part):
             for row in group.rows
         ]
 
+    def reported(self, prefix: str) -> dict[str, float]:
+        """The numbers whose keys begin with `prefix.`, by the rest of the key."""
+        lead = f"{prefix}."
+        return {e.key.removeprefix(lead): e.reported for e in self.entries if e.key.startswith(lead)}
+
 
 def load(path: Path = PAPER) -> Ledger:
     """Read a ledger. UserError names the entry that is wrong, or a key that stands twice."""

@@ -53,12 +53,13 @@ def use_style() -> None:
     install_repl_displayhook()  # so that a notebook shows a Figure that pyplot did not make
 
 
-def save(fig: Figure, path: str | Path) -> None:
-    """Write a PNG or SVG whose bytes depend on the figure only: no date, no version of matplotlib."""
+def save(fig: Figure, path: str | Path) -> Figure:
+    """Write a PNG or SVG whose bytes depend on the figure only (no date, no version), and return it to be shown."""
     path = Path(path)
     stamps = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
     with replacing(path) as temporary:
         fig.savefig(temporary, dpi=DPI, metadata=stamps[path.suffix])
+    return fig
 
 
 def _axes(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:

@@ -29,7 +29,7 @@ from s2f.voice_encoder import VoiceEncoder
 SIZES = {"small": voice_encoder.SMALL, "paper": voice_encoder.PAPER}
 GAIN = 0.1  # share by which a photograph is made brighter or darker at most
 # Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
-DECODER_WEIGHTS = {"image": 1.0, "landmarks": 100.0, "feature": 0.1}
+DECODER_WEIGHTS = {"image": 1.0, "landmarks": 1000.0, "feature": 0.1}
 # Of the face encoder: the canonical face weighs more than the identity, which is easy.
 FACE_WEIGHT = 4.0
 LABEL_SMOOTHING = 0.1
@@ -186,11 +186,13 @@ def train_face_decoder(
         return people(train[rows_of(step, cfg.decoder_batch, len(train), cfg.seed)])
 
     def loss_of(model, _step, feature, face, points):
-        drawn = model(feature)
+        with low_precision(device, cfg.precision):
+            drawn = model(feature)
+            again = encoder(drawn.image).float()
         terms = {
-            "image": (drawn.image - as_images(face)).abs().mean(),
+            "image": (drawn.image.float() - as_images(face)).abs().mean(),
             "landmarks": ((drawn.landmarks - points) / size).square().mean(),
-            "feature": 1 - F.cosine_similarity(encoder(drawn.image), feature).mean(),
+            "feature": 1 - F.cosine_similarity(again, feature).mean(),
         }
         return {"loss": sum(DECODER_WEIGHTS[name] * term for name, term in terms.items())} | terms
 

@@ -1,14 +1,19 @@
 """The ceiling is the exact likelihood of the known model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from s2f import config
 from s2f.world import ceiling, people
 
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+SETTINGS = config.load("data", PARAMS).model_copy(update={"strength": 2.5, "confound_test": 0.7})
 WORLD = {"strength": 2.5, "confound": 0.7}
-SHARES = {"G1": 0.5, "G2": 0.22, "G3": 0.16, "G4": 0.12}
+SHARES = SETTINGS.group_shares
 
 
 def draw(n, seed=0, **world):
@@ -37,8 +42,9 @@ def test_cause_given_face_is_bayes_rule_for_one_factor():
 
 def test_the_posterior_is_calibrated():
     """Among voices for which it says P(woman) = p, a share p are women: four standard errors a bin."""
-    voices, population = draw(3000, seed=1), draw(4000, seed=2)
-    p = ceiling.posterior(voices, population, **WORLD) @ (population["sex"] == "F").to_numpy()
+    voices = draw(3000, seed=1)
+    observer = ceiling.observer(voices, SETTINGS, 4000, seed=2)
+    p = observer.chances(observer.population["sex"], ["F"])[:, 0]
     female = (voices["sex"] == "F").to_numpy()
     for low, high in ((0, 0.2), (0.2, 0.8), (0.8, 1.01)):
         inside = (p >= low) & (p < high)
@@ -46,9 +52,9 @@ def test_the_posterior_is_calibrated():
 
 
 def test_the_point_estimate_has_the_correlation_that_the_links_allow():
-    voices, population = draw(2000, seed=3), draw(6000, seed=4)
-    weights = ceiling.posterior(voices, population, **WORLD)
-    estimate = ceiling.expected(weights, population["true_z_face_h"].to_numpy())
+    voices = draw(2000, seed=3)
+    observer = ceiling.observer(voices, SETTINGS, 6000, seed=4)
+    estimate = observer.expected(observer.population["true_z_face_h"].to_numpy())
     r = np.corrcoef(estimate, voices["true_z_face_h"])[0, 1]
     planned = people.scaled(people.VOICE_LOADING["vtl"], 2.5) * people.scaled(
         people.FACE_LOADING["size"]["face_h"], 2.5
@@ -67,8 +73,15 @@ def test_the_true_face_wins_more_often_than_chance_and_never_always():
 
 def test_without_links_only_sex_age_remain():
     null = {"strength": 0.0, "confound": 0.0}
-    voices, population = draw(500, seed=6, **null), draw(3000, seed=7, **null)
-    weights = ceiling.posterior(voices, population, **null)
-    estimate = ceiling.expected(weights, population["face_ita"].to_numpy())
+    voices = draw(500, seed=6, **null)
+    world = SETTINGS.model_copy(update={"strength": 0.0, "confound_test": 0.0})
+    observer = ceiling.observer(voices, world, 3000, seed=7)
+    estimate = observer.expected(observer.population["face_ita"].to_numpy())
     assert abs(np.corrcoef(estimate, voices["face_ita"])[0, 1]) < 4 / np.sqrt(500)
-    assert (ceiling.most_likely(weights, population["sex"].to_numpy()) == voices["sex"]).mean() > 0.9
+    assert (observer.most_likely(observer.population["sex"]) == voices["sex"]).mean() > 0.9
+
+
+def test_the_oracle_is_the_likelihood_by_row_number():
+    speakers = draw(6, seed=8)
+    score = ceiling.oracle(speakers, SETTINGS)(np.array([[2.0], [4.0]]), np.arange(6.0)[:, None])
+    assert np.array_equal(score, ceiling.log_likelihood(speakers, speakers, **WORLD)[[2, 4]])

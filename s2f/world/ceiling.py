@@ -6,14 +6,18 @@ lose information). From that one function follow the ceilings of retrieval and m
 a large sample of people with it (Monte-Carlo over the exact posterior), those of correlations and attributes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.stats import norm
 
+from s2f.config import World
 from s2f.world import people
+
+Column = np.ndarray | pd.Series
 
 
 def log_likelihood(
@@ -52,7 +56,7 @@ def oracle(
     """The best possible score for retrieval: takes and returns what a metric of `s2f.retrieval` does, but its features
     are row numbers of `speakers`, (n, 1), since it looks up what the world knows of them.
     """
-    table = log_likelihood(speakers, speakers, strength=strength, confound=confound)
+    table = log_likelihood(speakers, speakers, strength=world.strength, confound=world.confound_test)
 
     def score(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
         return table[np.ix_(queries[:, 0].astype(int), gallery[:, 0].astype(int))]
@@ -72,21 +76,40 @@ def cause_given_face(
     return weighted / precision, 1 / precision
 
 
-def posterior(
-    voices: pd.DataFrame, population: pd.DataFrame, *, strength: float, confound: float
-) -> Float[np.ndarray, "voices population"]:
-    """P(face | voice) over a large sample of the same world, rows sum to 1: the Monte-Carlo posterior."""
-    logs = log_likelihood(voices, population, strength=strength, confound=confound)
-    weights = np.exp(logs - logs.max(1, keepdims=True))
-    return weights / weights.sum(1, keepdims=True)
+@dataclass(frozen=True)
+class Observer:
+    """Somebody who hears every trait of some voices exactly, and knows a large sample of the world they live in.
+
+    `weights`: P(person | voice) over the sample, voices x population, rows sum to 1 (the Monte-Carlo posterior).
+    """
+
+    population: pd.DataFrame
+    weights: Float[np.ndarray, "voices population"]
+
+    def expected(self, values: Float[np.ndarray, "population *k"]) -> Float[np.ndarray, "voices *k"]:
+        """The posterior mean of any face measure: the point estimate with the highest correlation."""
+        return self.weights @ values
+
+    def chances(self, labels: Column, names: Sequence[str]) -> Float[np.ndarray, "voices names"]:
+        """P(label | voice) for each of `names`."""
+        return self.weights @ (np.asarray(labels)[:, None] == np.asarray(names)[None]).astype(float)
+
+    def most_likely(self, labels: Column) -> Shaped[np.ndarray, "voices"]:
+        """The most probable label (sex, age band, group): the guess with the highest accuracy."""
+        names = np.unique(np.asarray(labels))
+        return names[self.chances(labels, names).argmax(axis=1)]
 
 
-def expected(weights: Float[np.ndarray, "voices population"], values: Float[np.ndarray, "population *k"]):
-    """The posterior mean of any face measure for each voice: the point estimate with the highest correlation."""
-    return weights @ values
-
-
-def most_likely(weights: Float[np.ndarray, "voices population"], labels: np.ndarray) -> np.ndarray:
-    """The most probable label (sex, age band, group) of each voice: the attribute with the highest accuracy."""
-    names = np.unique(labels)
-    return names[(weights @ (labels[:, None] == names[None])).argmax(1)]
+def observer(voices: pd.DataFrame, world: World, population: int, seed: int) -> Observer:
+    """The observer of these voices (rows of `people.sample`) in the test split of a world."""
+    known = people.sample(
+        population,
+        split="test",
+        seed=seed,
+        strength=world.strength,
+        confound=world.confound_test,
+        shares=world.group_shares,
+    )
+    logs = log_likelihood(voices, known, strength=world.strength, confound=world.confound_test)
+    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return Observer(known, weights / weights.sum(axis=1, keepdims=True))

@@ -27,9 +27,12 @@ from tqdm import tqdm
 
 from s2f import manifest
 from s2f.audio import SAMPLE_RATE
+from s2f.config import World
 from s2f.paths import UserError, replacing
 from s2f.shards import ShardWriter
 from s2f.world import head, render, sentences, skin, speech
+from s2f.world.people import everybody
+from s2f.world.people import identity as identity_of
 
 BLOCK = 16  # speakers; about a second of work, so little is lost by an interruption
 SHARD_SAMPLES = 2**26  # 128 MiB a file
@@ -94,6 +97,25 @@ def build(
     return clips
 
 
+def build_world(world: World, folder: Path, scratch: Path) -> pd.DataFrame:
+    """Draw the people of a world, make its corpus in `folder`, and return the manifest (see `build`)."""
+    unseen = {"val": world.test_clips, "test": world.test_clips}
+    lengths = {"val": world.test_seconds, "test": world.test_seconds}
+    return build(
+        everybody(world),
+        clips_per_speaker=unseen | {"train": world.train_clips, "face": 0},
+        seconds=lengths | {"train": world.train_seconds},
+        photos_per_speaker=world.photos,
+        size=world.size,
+        session_spread=world.session_spread,
+        photo_spread=world.photo_spread,
+        seed=world.seed,
+        folder=folder,
+        scratch=scratch,
+        workers=world.workers,
+    )
+
+
 class Block(NamedTuple):
     """Some rows of the table, what to make of them, and the file it goes to."""
 
@@ -126,7 +148,7 @@ def speech_block(rows: pd.DataFrame, *, clips: int, seconds: float, spread: floa
 
 def face_block(rows: pd.DataFrame, *, photos: int, size: int, spread: float, seed: int) -> Arrays:
     """Images `wild` and `canonical`, uint8; `landmarks` float32 (n, 68, 2); the `nuisance` of `wild`."""
-    identity = {name: torch.tensor(rows[f"face_{name}"].to_numpy(np.float32)) for name in head.PARAMETERS}
+    identity = identity_of(rows)
     canonical, landmarks = _rendered(identity, None, size)
     drawn = [_nuisance(speaker, photos, spread, seed) for _, speaker in rows.iterrows()]
     nuisance = {name: torch.cat([each[name] for each in drawn]) for name in render.NUISANCE}

@@ -47,7 +47,8 @@ VOCAL_AGE_SD = (
 # stature within a sex, F0 under 2 %), stature with face height r = .41 to .46 and less with breadths.
 VOICE_LOADING = {"vtl": 0.45, "f0": -0.40}
 FACE_LOADING = {
-    "size": {"face_h": 0.55, "face_w": 0.45, "nose_h": 0.50, "neck_w": 0.45, "mouth_w": 0.40, "ulip_h": 0.40, "head_w": 0.40},
+    "size": {"face_h": 0.55, "face_w": 0.45, "nose_h": 0.50, "neck_w": 0.45, "mouth_w": 0.40, "ulip_h": 0.40,
+             "head_w": 0.40},
     "robustness": {"jaw_w": 0.50, "chin_w": 0.50, "nose_w": 0.40, "brow_t": 0.45, "brow_ridge": 0.50, "brow_gap": -0.40,
                    "eye_h": -0.40, "verm_u": -0.40, "verm_l": -0.40},
 }  # fmt: skip
@@ -136,14 +137,21 @@ def everybody(world: World) -> pd.DataFrame:
 
 
 def sample(
-    n: int, *, split: str, seed: int, strength: float, confound: float, shares: dict[str, float] | None = None
+    n: int,
+    *,
+    split: str,
+    seed: int,
+    strength: float,
+    confound: float,
+    shares: dict[str, float] | None = None,
 ) -> pd.DataFrame:
     """Draw `n` speakers of one split, a row each.
 
-    Columns: speaker_id, split, sex, age (years), age_band, group, language, mismatched (language is no home language of
-    the group), f0_hz, vtl_cm, vocal_age (years), breath, flutter, roughness, wpm (words a minute), glasses (0/1),
-    `face_<parameter>` for every parameter of the head model, and the hidden truth `true_*`: the two causes, and the
-    standard scores of the parameters they act on. Without `shares` all groups are as large. A speaker depends on (seed, split, position) only.
+    Columns: speaker_id, split, sex, age (years), age_band, age_decade (of Fig. 4), group, language, mismatched
+    (the language is at home in another group), f0_hz, vtl_cm, vocal_age (years), breath, flutter, roughness, wpm
+    (words a minute), glasses (0/1), `face_<parameter>` for every parameter of the head model, and the hidden truth
+    `true_*`: the two causes, and the standard scores of the parameters they act on. Without `shares` all groups are
+    as large.
     """
     shares = shares or {group: 1 / len(GROUPS) for group in GROUPS}
     if set(shares) != set(GROUPS) or abs(sum(shares.values()) - 1) > 1e-6:
@@ -164,6 +172,7 @@ def sample(
             "sex": sex,
             "age": age,
             "age_band": age_band(age),
+            "age_decade": [str(min(int(years) // 10 * 10, 70)) for years in age],
             "group": group,
             "language": language,
             "mismatched": [
@@ -181,6 +190,23 @@ def sample(
 def identity(people: pd.DataFrame) -> dict[str, torch.Tensor]:
     """The parameters of people's heads, as `world.render` takes them."""
     return {name: torch.tensor(people[f"face_{name}"].to_numpy(np.float32)) for name in PARAMETERS}
+
+
+def controls(people: pd.DataFrame, photos: pd.DataFrame) -> pd.DataFrame:
+    """What no voice carries, as 0/1 columns, for rows of people and of the photographs taken of them.
+
+    Numbers are split at their median.
+    """
+    numbers = {
+        "dark hair": people["face_melanin"],
+        "red hair": people["face_hair_red"],
+        "wide-set eyes": people["face_icd"],
+        "large ears": people["face_ear"],
+        "bright background": photos["bg0"],
+        "light from the left": -photos["lx"],
+    }
+    halves = {name: (values > values.median()).to_numpy().astype(int) for name, values in numbers.items()}
+    return pd.DataFrame({"glasses": people["glasses"].to_numpy()} | halves)
 
 
 def summary(people: pd.DataFrame) -> pd.DataFrame:
