@@ -43,7 +43,7 @@ class FaceDecoderConfig(BaseModel):
 
 
 PAPER = FaceDecoderConfig(feature_dim=4096, base=14, channels=(256, 128, 64, 32, 32), landmark_hidden=256)
-SMALL = FaceDecoderConfig(feature_dim=256, base=4, channels=(256, 128, 64, 32, 32), landmark_hidden=128)
+SMALL = FaceDecoderConfig(feature_dim=128, base=4, channels=(128, 64, 32, 16, 16), landmark_hidden=128)
 
 
 class Drawn(NamedTuple):

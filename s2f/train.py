@@ -31,7 +31,7 @@ GAIN = 0.1  # share by which a photograph is made brighter or darker at most
 # Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
 DECODER_WEIGHTS = {"image": 1.0, "landmarks": 1000.0, "feature": 0.1}
 # Of the face encoder: the canonical face weighs more than the identity, which is easy.
-FACE_WEIGHT = 4.0
+FACE_WEIGHT = 16.0
 LABEL_SMOOTHING = 0.1
 FACE_CODES = 24  # principal components of the landmarks, and of the thumbnail
 THUMBNAIL = 16  # px
@@ -170,7 +170,7 @@ def train_face_decoder(
     UserError if there are too few people.
     """
     size = canonical.shape[1]
-    encoder = encoder.to(device).eval().requires_grad_(False)
+    encoder = encoder.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     settings = face_decoder.SMALL.model_dump() | {"feature_dim": features.shape[1], "base": size // 16}
     held_out = speakers % 10 == 9
     train, val = np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -207,7 +207,7 @@ def train_face_decoder(
         return pd.DataFrame(rows).mean().to_dict()
 
     with seeded(cfg.seed, device):
-        model = FaceDecoder(FaceDecoderConfig.model_validate(settings))
+        model = FaceDecoder(FaceDecoderConfig.model_validate(settings)).to(memory_format=torch.channels_last)
     model.set_mean(torch.from_numpy(landmarks[np.unique(speakers[train])].mean(axis=0)))
     fit(
         model,

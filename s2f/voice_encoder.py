@@ -97,7 +97,7 @@ SMALL = VoiceEncoderConfig(
         Conv(channels=128),
     ),
     hidden_dim=512,
-    feature_dim=256,
+    feature_dim=128,
 )
 
 

@@ -261,3 +261,14 @@ def test_control_c_stops_at_once_and_leaves_finished_blocks(table, tmp_path):
     assert b"KeyboardInterrupt" in said
     assert finished and finished <= set((tmp_path / "scratch").glob("*.npz"))
     assert not (tmp_path / "data").exists()
+
+
+def test_people_without_clips_have_photographs_only(table, tmp_path):
+    silent = table.assign(split="face", speaker_id="face-" + table["speaker_id"]).iloc[:2]
+    both = pd.concat([table[table["split"] == "test"], silent], ignore_index=True)
+    settings = SETTINGS | {"clips_per_speaker": SETTINGS["clips_per_speaker"] | {"face": 0}}
+    clips = corpus.build(both, **settings, folder=tmp_path / "data", scratch=tmp_path / "scratch", workers=1)
+    assert set(clips["split"]) == {"test"}
+    assert len(np.load(tmp_path / "data" / "faces" / "wild.npy")) == 2 * len(both)
+    owners = pd.read_parquet(tmp_path / "data" / "faces" / "photos.parquet")["split"]
+    assert (owners == "face").sum() == 4

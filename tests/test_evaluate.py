@@ -168,3 +168,43 @@ def test_share_of_ceiling_scales_the_interval_and_pairs_with_an_estimated_ceilin
     ceiling = stats.interval(2 * hits, speakers, QUICK)
     share = evaluate.share_of_ceiling(value, 0.0, ceiling, QUICK)
     np.testing.assert_allclose([share.value, share.low, share.high], 0.5)
+
+
+def test_agreement_stands_beside_the_best_possible(rng):
+    true = rng.choice(["a", "b"], 400)
+    best = np.where(rng.random(400) < 0.1, "a", true)
+    painted = np.where(rng.random(400) < 0.3, "a", true)
+    row = evaluate.agreement(true, painted, np.arange(400), QUICK, best).loc["overall"]
+    assert row["ceiling"] == (best == true).mean()
+    expected = ((painted == true).mean() - row["chance"]) / (row["ceiling"] - row["chance"])
+    assert row["share_of_ceiling"] == pytest.approx(expected)
+    assert row["share_low"] < expected < row["share_high"]
+
+
+def test_craniofacial_stands_beside_the_best_possible(rng):
+    cause = rng.normal(size=(300, 1))
+    true, drawn = cause + rng.normal(size=(300, 1)), cause + 0.5 * rng.normal(size=(300, 1))
+    found = evaluate.craniofacial(true, drawn, ["jaw"], np.arange(300), QUICK, permutations=20, best=cause).iloc[0]
+    assert found["ceiling"] == pytest.approx(pearsonr(true[:, 0], cause[:, 0])[0])
+    assert found["share_of_ceiling"] == pytest.approx(found["r"] / found["ceiling"])
+
+
+def test_attributes_of_each_arm_are_judged_by_one_classifier(rng):
+    sex = rng.choice(["F", "M"], 200)
+    faces = rng.normal(size=(200, 3)) + 5 * (sex == "M")[:, None]
+    seen, clips = slice(0, 100), slice(100, 200)
+    labels = pd.DataFrame({"sex": sex})
+    noise = rng.normal(size=(100, 3))
+    scores, counts = evaluate.attributes(
+        faces[seen],
+        labels[seen],
+        {"good": faces[clips], "none": noise},
+        labels[clips].reset_index(drop=True),
+        labels[clips].reset_index(drop=True),
+        np.arange(100),
+        QUICK,
+    )
+    assert scores.loc[("sex", "good"), "value"] > 0.95 > 0.7 > scores.loc[("sex", "none"), "value"]
+    nested = evaluate.nested_attributes(scores, counts)
+    assert nested["sex"]["good"]["F"]["value"] == counts["sex", "good"].loc["F", "F"]
+    assert nested["sex"]["none"]["overall"]["value"] == scores.loc[("sex", "none"), "value"]

@@ -107,10 +107,10 @@ def test_weights_of_another_network_are_refused(tmp_path, monkeypatch, content):
         load_vgg_face(tmp_path / "x.pth")
 
 
-def test_the_small_network_has_a_feature_of_256():
+def test_the_small_network_has_a_feature_of_128():
     encoder = FaceEncoder(small(classes=7)).eval()
     feature = encoder(torch.zeros(2, 3, 64, 64))
-    assert feature.shape == (2, 256) and encoder.logits(feature).shape == (2, 7)
+    assert feature.shape == (2, 128) and encoder.logits(feature).shape == (2, 7)
     assert feature.min() < 0
 
 

@@ -132,3 +132,13 @@ def test_a_missing_shard_is_named(clips, audio_folder):
     (audio_folder / "val-000.i16").unlink()
     with pytest.raises(UserError, match="no audio shard .*val-000.i16 for clip b-1"):
         manifest.check_audio(clips, audio_folder)
+
+
+def test_held_out_clips_come_with_their_speakers(clips, tmp_path):
+    manifest.write(clips, tmp_path / "manifest.parquet")
+    people = pd.DataFrame({"speaker_id": ["c", "b", "a"], "split": ["test", "val", "train"], "age": [60.0, 40.0, 31.5]})
+    people.to_parquet(tmp_path / "people.parquet")
+    held = manifest.held_out(tmp_path)
+    assert held.clips["speaker_id"].tolist() == ["b", "c"] and held.test.tolist() == [False, True]
+    assert held.speakers.tolist() == ["c"] and held.about["age"].tolist() == [60.0]
+    assert held.people.index.tolist() == ["c", "b", "a"]

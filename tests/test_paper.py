@@ -66,3 +66,7 @@ def test_a_wrong_entry_is_named(tmp_path, before, after, message):
     path.write_text(ENTRY.replace(before, after))
     with pytest.raises(UserError, match=message):
         load(path)
+
+
+def test_numbers_of_one_table_by_the_rest_of_their_key():
+    assert paper.load().reported("fig5c")["nasal_index"] == 0.38

@@ -1,8 +1,11 @@
+import hashlib
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from s2f import paths
 from s2f.paths import Study, UserError, replacing, study, write_json
 
 
@@ -85,3 +88,14 @@ def test_infinity_is_refused(tmp_path):
     with pytest.raises(ValueError):
         write_json({"a": float("inf")}, tmp_path / "a.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_digest_is_that_of_dvc(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"speech")
+    assert paths.md5(file) == hashlib.md5(b"speech").hexdigest()
+
+
+def test_records_are_rows_by_a_key():
+    table = pd.DataFrame({"k": ["r1", "r2"], "value": [0.5, 1.0]})
+    assert paths.records(table, "k") == {"r1": {"value": 0.5}, "r2": {"value": 1.0}}

@@ -1,13 +1,17 @@
 """The causal model: what is linked is linked as strongly as documented, what is not linked is not."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s2f import config
 from s2f.paths import UserError
 from s2f.world import people
+from s2f.world.head import PARAMETERS
 
 SHARES = {"G1": 0.5, "G2": 0.22, "G3": 0.16, "G4": 0.12}
 N = 6000
@@ -110,3 +114,36 @@ def test_bands_cover_every_age():
 def test_bad_shares_are_refused():
     with pytest.raises(UserError, match="sum to 1"):
         draw(10, shares={"G1": 1.0})
+
+
+def test_a_world_has_its_splits_and_unlinked_people_for_the_face_model():
+    world = config.load("data", Path(__file__).parents[1] / "params.yaml")
+    small = world.model_copy(
+        update={"train_speakers": 30, "val_speakers": 10, "test_speakers": 20, "face_identities": 2000}
+    )
+    table = people.everybody(small)
+    assert table["split"].value_counts().to_dict() == {"face": 2000, "train": 30, "test": 20, "val": 10}
+    assert not table["speaker_id"].duplicated().any()
+    face = table[table["split"] == "face"]
+    assert abs(within_sex(face, "true_z_vtl", "true_z_face_h")) < 4 / np.sqrt(1000)
+    assert face["group"].value_counts(normalize=True).to_numpy() == pytest.approx(0.25, abs=0.05)
+
+
+def test_controls_split_in_halves_and_keep_the_rows():
+    table = draw(40).sample(40, random_state=0)
+    photos = pd.DataFrame({"bg0": np.linspace(0, 1, 40), "lx": np.linspace(-1, 1, 40)})
+    found = people.controls(table, photos)
+    assert (found.drop(columns="glasses").sum() == 20).all()
+    assert found["glasses"].tolist() == table["glasses"].tolist()
+    assert found["bright background"].tolist() == [0] * 20 + [1] * 20
+
+
+def test_summary_and_links_say_what_was_drawn():
+    table = draw(600)
+    assert people.summary(table).loc["train", "speakers"] == 600
+    found = people.links(table, ["face_face_h", "face_icd"])
+    assert found.loc["vtl_cm", "face_face_h"] == pytest.approx(within_sex(table, "vtl_cm", "face_face_h"))
+
+
+def test_identity_is_what_the_renderer_takes():
+    assert set(people.identity(draw(3))) == set(PARAMETERS)

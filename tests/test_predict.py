@@ -89,13 +89,13 @@ def test_features_of_speech_can_be_drawn(encoder, decoder, shards, clips):
 
 @pytest.fixture
 def system(encoder, decoder):
-    return predict.Speech2Face(encoder, decoder, {"seconds": 3.0, "mean_feature": [0.0] * 256})
+    return predict.Speech2Face(encoder, decoder, {"seconds": 3.0, "mean_feature": [0.0] * 128})
 
 
 def test_a_face_comes_with_the_range_of_its_measures(system, speech_like):
     face = system.face(speech_like(6.0))
     assert (
-        face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (256,)
+        face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (128,)
     )
     assert tuple(face.spread.measures) == MEASURES
     assert all(low <= high for low, high in face.spread.measures.values())
@@ -143,7 +143,7 @@ def test_what_was_saved_is_loaded(system, tmp_path, speech_like, rng):
     weights.save(
         tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder
     )
-    predict.write_facts(tmp_path, 3.0, np.zeros((2, 256), np.float32))
+    predict.write_facts(tmp_path, 3.0, np.zeros((2, 128), np.float32))
     loaded, wave = predict.Speech2Face.load(tmp_path), speech_like(4.0)
     np.testing.assert_array_equal(loaded.face(wave).image, system.face(wave).image)
 
@@ -155,3 +155,16 @@ def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=r"face\.safetensors: make it with `dvc repro face_model`"):
         predict.Speech2Face.load(tmp_path)
+
+
+def test_a_template_is_the_mean_of_a_persons_photographs():
+    features = np.array([[1.0, 0], [0, 4], [3, 0], [5, 5]], np.float32)
+    found = predict.templates(features, np.array(["b", "a", "b", "c"]), np.array(["a", "b", "a"]))
+    np.testing.assert_array_equal(found, [[0, 4], [2, 0], [0, 4]])
+
+
+def test_facts_are_read_back_and_missed_by_name(tmp_path):
+    predict.write_facts(tmp_path, 3.0, np.array([[1.0, 3.0], [3.0, 5.0]], np.float32))
+    assert predict.read_facts(tmp_path) == {"seconds": 3.0, "mean_feature": [2.0, 4.0]}
+    with pytest.raises(UserError, match="facts.json.*dvc repro train"):
+        predict.read_facts(tmp_path / "none")

@@ -222,3 +222,8 @@ def test_bad_input_is_refused():
             render(identity, nuisance, **options)
     with pytest.raises(UserError, match="spread"):
         sample_nuisance(2, 0, spread=-1.0)
+
+
+def test_landmarks_come_without_the_picture_too():
+    people = crowd(3)
+    assert torch.equal(render.canonical_landmarks(people, 64), render.render(people, size=64).landmarks)

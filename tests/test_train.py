@@ -421,3 +421,16 @@ def test_throughput_counts_the_network():
     assert rates["clips_per_second"] > 0 and rates["tflop_per_second"] > 0
     # The first convolution alone: 16 channels x 49 x 127 places x 16 taps, twice over for multiply and add.
     assert rates["tflop_per_second"] / rates["clips_per_second"] * 1e12 > 2 * 16 * 49 * 127 * 16
+
+
+def test_face_codes_are_uncorrelated_and_of_unit_variance(world):
+    codes = train.face_codes(world.canonical, world.landmarks)
+    spread = np.cov(codes[:, : codes.shape[1] // 2].T)
+    kept = np.diag(spread) > 0.5  # with fewer people than components the rest is empty
+    np.testing.assert_allclose(spread[np.ix_(kept, kept)], np.eye(kept.sum()), atol=1e-3)
+
+
+def test_low_precision_is_used_where_asked_for():
+    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with train.low_precision(CPU, precision):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

@@ -116,7 +116,7 @@ def test_without_batch_norm_there_is_none():
     config = SMALL.model_copy(update={"batch_norm": False})
     encoder = VoiceEncoder(config)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
-    assert encoder(torch.ones(1, 2, SMALL.min_frames, 257)).shape == (1, 256)
+    assert encoder(torch.ones(1, 2, SMALL.min_frames, 257)).shape == (1, 128)
 
 
 def test_the_magnitude_input_does_not_hear_phase(rng):
@@ -129,7 +129,7 @@ def test_the_magnitude_input_does_not_hear_phase(rng):
 @pytest.mark.parametrize("frames", [94, 298, 301, 598])
 def test_any_duration_gives_one_feature(frames):
     assert SMALL.min_frames == 94  # 0.955 s
-    assert VoiceEncoder(SMALL).eval()(torch.ones(2, 2, frames, 257)).shape == (2, 256)
+    assert VoiceEncoder(SMALL).eval()(torch.ones(2, 2, frames, 257)).shape == (2, 128)
 
 
 def test_digital_silence_gives_finite_features_and_gradients():
