@@ -32,7 +32,7 @@ test: lint
 lint: $(INSTALLED)
 	$(RUN) ruff check
 	$(RUN) lint-imports
-	$(RUN) nbstripout --verify notebooks/*.ipynb
+	$(RUN) nbstripout --keep-id --verify notebooks/*.ipynb
 
 bench: $(INSTALLED)
 	$(RUN) python -m pytest benchmarks/bench_*.py

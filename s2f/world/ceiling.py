@@ -50,9 +50,7 @@ def log_likelihood(
     return total
 
 
-def oracle(
-    speakers: pd.DataFrame, strength: float, confound: float
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def oracle(speakers: pd.DataFrame, world: World) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The best possible score for retrieval: takes and returns what a metric of `s2f.retrieval` does, but its features
     are row numbers of `speakers`, (n, 1), since it looks up what the world knows of them.
     """

@@ -1,0 +1,244 @@
+"""The chain on a tiny corpus: every notebook runs, and after that only what has to.
+
+One `dvc repro` of a study made for the purpose serves all tests (about two minutes); those that change something work
+on a copy. DVC hashes the library as files of the study, so a study has a copy of it too, which is what runs there.
+"""
+
+import asyncio
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from closure import ROOT
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+
+from s2f import config
+
+STAGES = re.findall(r"^  (\w+):$", (ROOT / "dvc.yaml").read_text(), re.M)
+NOTEBOOKS = re.findall(r"s2f\.notebook run (\w+)", (ROOT / "dvc.yaml").read_text())
+STUDY = (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "dvc.yaml", "notebooks", "s2f")
+SECONDS = 5  # of a chain that has nothing to do, or that is refused
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A tiny study, all of whose stages have run. Not to be changed."""
+    root = tmp_path_factory.mktemp("chain") / "study"
+    for name in STUDY:
+        source, target = ROOT / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        else:
+            shutil.copy(source, target)
+    shutil.copy(ROOT / "tests" / "tiny" / "params.yaml", root)
+    subprocess.run(["git", "init", "--quiet", root], check=True, env=environment(root))
+    start = time.monotonic()
+    done, seconds = timed(root, "repro")
+    print(f"the tiny chain: {time.monotonic() - start:.0f} s, {seconds:.0f} s of them on the processor")
+    assert done.returncode == 0, done.stdout
+    assert ran(done) == STAGES
+    return root
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of the finished study, without checkpoints, for one test."""
+    root = tmp_path / "study"
+    shutil.copytree(finished, root, ignore=lambda folder, names: {"scratch"} & set(names))
+    yield root
+    shutil.rmtree(root)  # pytest would keep all of them
+
+
+def environment(root):
+    """`python`, `dvc` and `papermill` of this environment; what they note elsewhere is not shared with the user's."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    git = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return os.environ | git | {"PATH": path, "DVC_SITE_CACHE_DIR": str(root.parent / "site")}
+
+
+def start(root, *command):
+    """A started command in the study; its messages come with its output."""
+    return subprocess.Popen(
+        command, cwd=root, env=environment(root), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def timed(root, *arguments):
+    """The finished `dvc`, and its seconds on the processor, which a busy machine does not stretch much."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = start(root, "dvc", *arguments)
+    output, _ = process.communicate()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return subprocess.CompletedProcess(process.args, process.returncode, output), seconds
+
+
+def dvc(root, *arguments):
+    """A finished `dvc` command that succeeded."""
+    done, _ = timed(root, *arguments)
+    assert done.returncode == 0, done.stdout
+    return done
+
+
+def ran(done):
+    """The stages that `dvc repro` ran, or with `--dry` would run."""
+    return re.findall(r"^Running stage '(\w+)'", done.stdout, re.M)
+
+
+def edit(study, name, change):
+    """Open a notebook as JupyterLab does, change its content, and save it."""
+    jupyterlab = AsyncLargeFileManager(root_dir=str(study))
+    path = f"notebooks/{name}.ipynb"
+
+    async def save():
+        model = await jupyterlab.get(path)
+        change(model["content"])
+        await jupyterlab.save({key: model[key] for key in ("type", "format", "content")}, path)
+
+    asyncio.run(save())
+
+
+def code_cells(content):
+    return [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+
+
+# ---- what the chain leaves
+
+
+def test_each_notebook_leaves_its_executed_copy_and_a_page(finished):
+    for name in NOTEBOOKS:
+        executed = json.loads((finished / "build" / "run" / f"{name}.ipynb").read_text())
+        assert all(cell["execution_count"] for cell in code_cells(executed)), name
+        assert "<h1" in (finished / "build" / "run" / f"{name}.html").read_text(), name
+
+
+def test_pages_load_nothing_from_the_network(finished):
+    loads = re.compile(
+        r"<(?:script|img|iframe|source)\b[^>]*\ssrc\s*=\s*[\"']?(?:https?:)?//"
+        r"|<link\b[^>]*\shref\s*=\s*[\"']?(?:https?:)?//|url\(\s*[\"']?(?:https?:)?//|@import|\bimport\("
+    )
+    pages = [*(finished / "build" / "run").glob("*.html"), finished / "results" / "report.html"]
+    assert len(pages) == len(NOTEBOOKS) + 1
+    for page in pages:
+        assert not loads.search(page.read_text()), page.name
+
+
+def test_results_are_strict_json_and_answer_the_whole_ledger(finished):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    results = {path.stem: path.read_text() for path in (finished / "results").glob("*.json")}
+    assert set(results) == set(STAGES) - {"source"}
+    contents = {name: json.loads(text, parse_constant=refuse) for name, text in results.items()}
+    rows = [row for row in contents["report"]["rows"] if row["metric"]]
+    assert rows
+    assert [row["key"] for row in rows if row["ours"] is None] == []
+
+
+# ---- what runs again
+
+
+def test_a_finished_chain_has_nothing_to_do(study):
+    dvc(study, "repro")  # the copy is new to DVC, which hashes it once
+    done, seconds = timed(study, "repro")
+    print(f"nothing to do: {seconds:.1f} s on the processor")
+    assert ran(done) == []
+    assert "Data and pipelines are up to date." in done.stdout
+    assert seconds < SECONDS
+
+
+def test_a_save_in_jupyterlab_runs_no_notebook(study):
+    def looked_at(content):
+        content["metadata"]["kernelspec"] = {"name": "private", "display_name": "My kernel"}
+        content["cells"][0]["source"] = "# Another claim"
+        for number, cell in enumerate(code_cells(content), 1):
+            cell |= {"execution_count": number, "metadata": cell["metadata"] | {"collapsed": True}}
+            cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "seen"}]
+
+    edit(study, "30_train", looked_at)
+    assert "notebooks" in dvc(study, "status").stdout
+    assert ran(dvc(study, "repro")) == ["source"]
+
+
+def test_a_code_edit_runs_the_notebook_and_what_follows(study):
+    def changed(content):
+        code_cells(content)[-1]["source"] += "\nassert True"
+
+    edit(study, "30_train", changed)
+    assert ran(dvc(study, "repro", "source")) == ["source"]
+    follows = ["train", "predict", "evaluate", "audit", "retrieval", "report"]
+    assert sorted(ran(dvc(study, "repro", "--dry"))) == sorted(follows)
+
+
+def test_a_wrong_parameter_is_refused_at_once_and_by_name(study):
+    params = study / "params.yaml"
+    params.write_text(params.read_text().replace("\ntrain:\n", "\ntrain:\n  learning_rate: 0.1\n"))
+    done, seconds = timed(study, "repro")
+    print(f"refused: {seconds:.1f} s on the processor")
+    assert done.returncode != 0
+    assert ran(done) == ["source"]
+    assert "unknown key 'learning_rate'" in done.stdout
+    assert seconds < SECONDS
+
+
+# ---- the same results, whoever runs it and however often
+
+
+def test_a_stage_run_again_writes_the_same_bytes(study):
+    results = [study / "results" / f"{name}.json" for name in ("evaluate", "retrieval")]
+    before = [path.read_bytes() for path in results]
+    assert ran(dvc(study, "repro", "--force", "--single-item", "evaluate", "retrieval")) == ["evaluate", "retrieval"]
+    assert [path.read_bytes() for path in results] == before
+
+
+def test_plain_papermill_gives_what_the_stage_gave(study):
+    result, features = study / "results" / "predict.json", study / "features" / "voices.npz"
+    before = result.read_bytes(), features.read_bytes()
+    result.unlink()
+    features.unlink()
+    given = config.read(study / "params.yaml")["predict"]
+    options = [f"-p {name} {value}".split() for name, value in given.items() if not isinstance(value, list)]
+    options.append(["-y", f"durations: {given['durations']}"])
+    papermill = start(study, "papermill", "notebooks/35_predict.ipynb", "scratch.ipynb", *sum(options, []))
+    output, _ = papermill.communicate()
+    assert papermill.returncode == 0, output
+    assert (result.read_bytes(), features.read_bytes()) == before
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(study):
+    """The settings of the tiny study save a checkpoint at each step."""
+    weights, checkpoints = study / "models" / "voice.safetensors", study / "scratch" / "voice_encoder"
+    before = weights.read_bytes()
+    train = "dvc", "repro", "--force", "--single-item", "train"
+    with start(study, *train) as killed:
+        deadline = time.monotonic() + 60
+        while not (saved := list(checkpoints.glob("*/state.pt"))):
+            assert killed.poll() is None and time.monotonic() < deadline, "no checkpoint"
+            time.sleep(0.05)
+        (kernel,) = (
+            process
+            for process in psutil.Process(killed.pid).children(recursive=True)
+            if "ipykernel_launcher" in process.cmdline()
+        )
+        kernel.send_signal(signal.SIGKILL)
+        output, _ = killed.communicate()
+    assert killed.returncode != 0 and "the kernel died" in output
+    assert not weights.exists()
+    step = torch.load(saved[0], weights_only=True)["progress"]["step"]
+    steps = config.read(study / "params.yaml")["train"]["steps"]
+    assert 0 < step < steps
+
+    resumed = dvc(study, *train[1:])
+    assert f"| {step}/{steps} [" in resumed.stdout  # it went on, and did not begin again
+    assert weights.read_bytes() == before
