@@ -147,9 +147,12 @@ def craniofacial(
     resampling: Resampling,
     strata: Column | None = None,
     permutations: int = 999,
+    best: Measures | None = None,
 ) -> pd.DataFrame:
     """Fig. 5(c) of the paper: Pearson r of each measure, true against drawn faces, with `strata` also within.
 
+    `best` are the measures that the best possible observer expects: their r is the `ceiling`, of which
+    `share_of_ceiling` (with interval) is reached.
     p values come from giving each speaker's drawings the true measures of a random speaker (of the same
     stratum): `random` is the mean |r| of such pairs, `random_p95` its 95th percentile, `p_adjusted` allows
     for all measures. Intervals are pointwise unless `resampling` says otherwise.

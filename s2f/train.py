@@ -31,7 +31,7 @@ GAIN = 0.1  # share by which a photograph is made brighter or darker at most
 # Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
 DECODER_WEIGHTS = {"image": 1.0, "landmarks": 1000.0, "feature": 0.1}
 # Of the face encoder: the canonical face weighs more than the identity, which is easy.
-FACE_WEIGHT = 16.0
+FACE_WEIGHT = 64.0
 LABEL_SMOOTHING = 0.1
 FACE_CODES = 24  # principal components of the landmarks, and of the thumbnail
 THUMBNAIL = 16  # px
@@ -139,13 +139,18 @@ def train_face_encoder(
 def face_codes(
     canonical: UInt8[np.ndarray, "people size size 3"], landmarks: Float32[np.ndarray, "people 68 2"]
 ) -> Float32[np.ndarray, "people codes"]:
-    """Canonical faces in a few numbers of unit variance: principal components of landmarks and of a thumbnail."""
+    """Canonical faces in a few uncorrelated numbers: principal components of landmarks and of a thumbnail.
+
+    The largest component of each has unit variance, the others the square root of their share of it: between the
+    raw components, where skin tone and size are everything, and white ones, where the lips count as much as they.
+    """
     people, size = canonical.shape[:2]
     blocks = canonical.reshape(people, THUMBNAIL, size // THUMBNAIL, THUMBNAIL, size // THUMBNAIL, 3)
-    views = (landmarks.reshape(people, -1), blocks.mean(axis=(2, 4)).reshape(people, -1) / 255)
-    parts = [
-        PCA(min(FACE_CODES, people), whiten=True, svd_solver="full").fit_transform(view) for view in views
-    ]
+    parts = []
+    for view in (landmarks.reshape(people, -1), blocks.mean(axis=(2, 4)).reshape(people, -1) / 255):
+        components = PCA(min(FACE_CODES, people), svd_solver="full")
+        spread = np.sqrt(np.maximum(components.fit(view).explained_variance_, 1e-12))
+        parts.append(components.transform(view) / np.sqrt(spread * spread[0]))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -69,4 +69,4 @@ def test_a_wrong_entry_is_named(tmp_path, before, after, message):
 
 
 def test_numbers_of_one_table_by_the_rest_of_their_key():
-    assert paper.load().reported("fig5c")["nasal_index"] == 0.38
+    assert load().reported("fig5c")["nasal_index"] == 0.38

@@ -1,6 +1,7 @@
 """What holds for the whole repository: its library, notebooks, stages, files and the commands it names."""
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -201,3 +202,24 @@ def test_command_of_readme_is_known(command):
             assert arguments[0] == "lab"
         case known:
             assert known in {"cd", "conda", "git", "source"}
+
+
+TABLE_ROW = r"\|[^|]+\| `\w+\."
+
+
+def test_numbers_in_the_readme_are_those_of_the_results():
+    """Rows of the form: what | `file.path.to.row` | value [low, high] | chance | ceiling | share of ceiling."""
+    rows = [line.strip("|").split("|") for line in (ROOT / "README.md").read_text().splitlines() if re.match(TABLE_ROW, line)]
+    assert rows, "the README shows no results"
+    for _, key, *cells in rows:
+        name, *path = key.strip(" `").split(".")
+        row = json.loads((ROOT / "results" / f"{name}.json").read_text())
+        for part in path:
+            row = row[part]
+        shown = [float(number) for number in re.findall(r"-?\d+\.\d+", " ".join(cells))]
+        value = "value" if "value" in row else "r"
+        expected = [row[name] for name in (value, "low", "high")] + [
+            row[name] for name in ("chance", "ceiling", "share_of_ceiling") if name in row
+        ]
+        # Another machine trains other weights from the same seed; the README shows one run of them.
+        assert shown == pytest.approx(expected, abs=0.08), key
