@@ -13,15 +13,10 @@ from s2f.shards import Shards, ShardWriter
 SIX_SECONDS = 96_000
 CLIPS = 32
 
-pytestmark = pytest.mark.benchmark(timer=time.process_time, warmup=True, min_rounds=20)
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def group(name, rounds):
+    """The mark of a benchmark; one on the module would lose to one on a function, and its timer with it."""
+    return pytest.mark.benchmark(group=name, timer=time.process_time, warmup=True, min_rounds=rounds)
 
 
 @pytest.fixture(scope="module")
@@ -45,34 +40,29 @@ def plain_torch(waves):
     return (parts.sign() * parts.abs().pow(0.3)).contiguous()
 
 
-@pytest.mark.benchmark(group="front end (6 s clip)")
-def test_s2f_spectrogram(benchmark, waves):
+@group("front end", rounds=20)
+def test_spectrogram(benchmark, waves):
     wave = torch.from_numpy(waves[0])
     assert benchmark(spectrogram, wave).shape == (2, 598, 257)
 
 
-@pytest.mark.benchmark(group="front end (6 s clip)")
-def test_plain_numpy(benchmark, waves):
+@group("front end", rounds=20)
+def test_spectrogram_plain(benchmark, waves):
     assert benchmark(plain_numpy, waves[0]).shape == (2, 598, 257)
 
 
-@pytest.mark.benchmark(group="front end (6 s clip)")
-def test_plain_torch(benchmark, waves):
-    assert benchmark(plain_torch, torch.from_numpy(waves[:1])).shape == (1, 2, 598, 257)
-
-
-@pytest.mark.benchmark(group=f"front end (batch of {CLIPS})", min_rounds=5)
-def test_s2f_spectrogram_of_a_batch(benchmark, waves):
+@group("front end, batch", rounds=5)
+def test_spectrogram_batch(benchmark, waves):
     assert benchmark(spectrogram, torch.from_numpy(waves)).shape == (CLIPS, 2, 598, 257)
 
 
-@pytest.mark.benchmark(group=f"front end (batch of {CLIPS})", min_rounds=5)
-def test_plain_torch_of_a_batch(benchmark, waves):
+@group("front end, batch", rounds=5)
+def test_spectrogram_batch_plain(benchmark, waves):
     assert benchmark(plain_torch, torch.from_numpy(waves)).shape == (CLIPS, 2, 598, 257)
 
 
-@pytest.mark.benchmark(group="packed reads")
-def test_s2f_gather(benchmark, waves, tmp_path):
+@group("packed reads", rounds=20)
+def test_gather(benchmark, waves, tmp_path):
     with ShardWriter(tmp_path, "train", CLIPS * SIX_SECONDS) as writer:
         places = [writer.append(to_int16(wave)) for wave in waves]
     names, offsets = zip(*places, strict=True)
@@ -80,8 +70,8 @@ def test_s2f_gather(benchmark, waves, tmp_path):
     assert benchmark(Shards(tmp_path).gather, columns, SIX_SECONDS).shape == (CLIPS, SIX_SECONDS)
 
 
-@pytest.mark.benchmark(group="packed reads")
-def test_soundfile_wav(benchmark, waves, tmp_path):
+@group("packed reads", rounds=20)
+def test_gather_plain(benchmark, waves, tmp_path):
     paths = [tmp_path / f"{i}.wav" for i in range(CLIPS)]
     for path, wave in zip(paths, waves, strict=True):
         soundfile.write(path, wave, 16_000, "PCM_16")

@@ -66,8 +66,8 @@ def train_face_encoder(
     The identities alone, as VGG-Face had them, are not enough when they are some thousand and not 2.6 million
     photographs: hair and eye colour tell them all apart, and the feature loses the shape of the face. So it must also
     let a linear layer read the canonical face (principal components of landmarks and of a thumbnail).
-    `identities`: the row of each photograph's person in `canonical` and `landmarks`; the last photograph of each
-    person is kept for validation. UserError if somebody has one photograph only.
+    `identities`: the row of each photograph's person in `canonical` and `landmarks`; the last photograph of every
+    tenth person is kept for validation. UserError if somebody has one photograph only.
     """
     people = pd.Series(identities)
     if not people.duplicated(keep=False).all():
@@ -75,7 +75,7 @@ def train_face_encoder(
         raise UserError(
             f"Person {lonely} has one photograph: give two or more, as the last one is for validation."
         )
-    last = ~people.duplicated(keep="last")
+    last = ~people.duplicated(keep="last") & (people % 10 == 9)
     train, val = np.flatnonzero(~last), np.flatnonzero(last)
     settings = face_encoder.small(people.nunique()).model_dump() | {"size": photos.shape[1]}
     codes = face_codes(canonical, landmarks)

@@ -39,6 +39,7 @@ class VoiceEncoderConfig(BaseModel):
     input: Literal["complex", "magnitude"]  # the two channels of the spectrogram, or their modulus alone
     convs: Annotated[tuple[Conv, ...], Field(min_length=1)]
     batch_norm: bool = True  # without it the paper's model drew one average face for all (Fig. 9)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before each dense layer; the paper mentions none
     hidden_dim: PositiveInt
     feature_dim: PositiveInt
 
@@ -96,6 +97,7 @@ SMALL = VoiceEncoderConfig(
         Conv(channels=96, stride=2),
         Conv(channels=128),
     ),
+    dropout=0.5,  # some thousand speakers are soon learned by heart
     hidden_dim=512,
     feature_dim=128,
 )
@@ -136,7 +138,9 @@ class VoiceEncoder(nn.Module):
             if settings.pool:
                 x = F.max_pool2d(x, (2, 1))
         x = last_norm(F.relu(last_conv(x).mean(dim=2, keepdim=True)))
-        return self.fc2(F.relu(self.fc1(x.flatten(1)))).float()
+        x = F.dropout(x.flatten(1), self.config.dropout, self.training)
+        x = F.dropout(F.relu(self.fc1(x)), self.config.dropout, self.training)
+        return self.fc2(x).float()
 
     def _check_length(self, frames: int) -> None:
         least = self.config.min_frames

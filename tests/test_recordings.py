@@ -33,8 +33,14 @@ def draw(recording, out, models):
 
 @pytest.mark.parametrize(
     ("name", "rate", "channels", "seconds"),
-    [("a.wav", 16_000, 1, 6), ("b.flac", 44_100, 2, 4), ("c.mp3", 8_000, 2, 5), ("d.ogg", 48_000, 1, 3), ("e.wav", 16_000, 1, 1)],
-)  # fmt: skip
+    [
+        ("a.wav", 16_000, 1, 6),
+        ("b.flac", 44_100, 2, 4),
+        ("c.mp3", 8_000, 2, 5),
+        ("d.ogg", 48_000, 1, 3),
+        ("e.wav", 16_000, 1, 1),
+    ],
+)
 def test_any_format_rate_and_length_gives_a_face(name, rate, channels, seconds, models, tmp_path, speech_like):
     wave = np.interp(np.linspace(0, 1, rate * seconds), np.linspace(0, 1, 16_000 * seconds), speech_like(seconds))
     soundfile.write(tmp_path / name, np.stack([wave] * channels, axis=1), rate)

@@ -88,7 +88,7 @@ class Observer:
         """The posterior mean of any face measure: the point estimate with the highest correlation."""
         return self.weights @ values
 
-    def chances(self, labels: Column, names: Sequence[str]) -> Float[np.ndarray, "voices names"]:
+    def chances(self, labels: Column, names: Sequence[str] | np.ndarray) -> Float[np.ndarray, "voices names"]:
         """P(label | voice) for each of `names`."""
         return self.weights @ (np.asarray(labels)[:, None] == np.asarray(names)[None]).astype(float)
 
