@@ -139,18 +139,19 @@ def train_face_encoder(
 def face_codes(
     canonical: UInt8[np.ndarray, "people size size 3"], landmarks: Float32[np.ndarray, "people 68 2"]
 ) -> Float32[np.ndarray, "people codes"]:
-    """Canonical faces in a few uncorrelated numbers: principal components of landmarks and of a thumbnail.
+    """Canonical faces in a few uncorrelated numbers: principal components of a thumbnail and of the landmarks.
 
-    The largest component of each has unit variance, the others the square root of their share of it: between the
-    raw components, where skin tone and size are everything, and white ones, where the lips count as much as they.
+    The largest component of each has unit variance. The others keep their share of it in the thumbnail, where skin
+    tone is most of what people see, and the square root of it in the landmarks, so that lips count beside size.
     """
     people, size = canonical.shape[:2]
     blocks = canonical.reshape(people, THUMBNAIL, size // THUMBNAIL, THUMBNAIL, size // THUMBNAIL, 3)
-    parts = []
-    for view in (landmarks.reshape(people, -1), blocks.mean(axis=(2, 4)).reshape(people, -1) / 255):
+    thumbnails, parts = blocks.mean(axis=(2, 4)).reshape(people, -1) / 255, []
+    for view, power in ((thumbnails, 1.0), (landmarks.reshape(people, -1), 0.5)):
         components = PCA(min(FACE_CODES, people), svd_solver="full")
-        spread = np.sqrt(np.maximum(components.fit(view).explained_variance_, 1e-12))
-        parts.append(components.transform(view) / np.sqrt(spread * spread[0]))
+        share = components.fit(view).explained_variance_.clip(1e-12)
+        share, largest = share / share[0], np.sqrt(share[0])
+        parts.append(components.transform(view) / largest * share ** ((power - 1) / 2))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 

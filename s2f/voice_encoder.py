@@ -97,7 +97,7 @@ SMALL = VoiceEncoderConfig(
         Conv(channels=96, stride=2),
         Conv(channels=128),
     ),
-    dropout=0.5,  # some thousand speakers are soon learned by heart
+    dropout=0.3,  # some thousand speakers are soon learned by heart
     hidden_dim=512,
     feature_dim=128,
 )

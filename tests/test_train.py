@@ -307,7 +307,7 @@ def face_models(world, tmp_path_factory):
 def test_the_face_models_learn(face_models):
     *_, (encoder_curve, decoder_curve) = face_models
     assert encoder_curve["loss"].iloc[-1] < 0.7 * encoder_curve["loss"].iloc[0]
-    assert encoder_curve["val_accuracy"].max() > 3 / 20  # three times chance
+    assert encoder_curve["face"].iloc[-1] < encoder_curve["face"].iloc[0]
     assert decoder_curve["val_image"].iloc[-1] < 0.7 * decoder_curve["val_image"].iloc[0]
     assert {"image", "landmarks", "feature", "val_landmarks", "val_feature"} <= set(decoder_curve.columns)
 
@@ -425,7 +425,7 @@ def test_throughput_counts_the_network():
 
 def test_face_codes_are_uncorrelated_and_fall_from_unit_variance(world):
     codes = train.face_codes(world.canonical, world.landmarks)
-    spread = np.cov(codes[:, : codes.shape[1] // 2].T)
+    spread = np.cov(codes[:, codes.shape[1] // 2 :].T)
     variances = np.diag(spread)
     assert variances[0] == pytest.approx(1, abs=1e-3) and (np.diff(variances) < 1e-6).all()
     np.testing.assert_allclose(spread, np.diag(variances), atol=1e-3)
