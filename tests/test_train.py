@@ -427,7 +427,7 @@ def test_face_codes_are_uncorrelated_and_fall_from_unit_variance(world):
     codes = train.face_codes(world.canonical, world.landmarks)
     spread = np.cov(codes[:, codes.shape[1] // 2 :].T)
     variances = np.diag(spread)
-    assert variances[0] == pytest.approx(1, abs=1e-3) and (np.diff(variances) < 1e-6).all()
+    assert variances[0] == pytest.approx(1, abs=1e-3) and (np.diff(variances) < 1e-3).all()
     np.testing.assert_allclose(spread, np.diag(variances), atol=1e-3)
 
 
