@@ -81,11 +81,15 @@ class FaceDecoder(nn.Module):
                 nn.ReLU(),
             ]
         self.to_texture = nn.Sequential(*doublings, nn.Conv2d(config.channels[-1], 3, 1))
+        # What all textures have in common, pixel by pixel, so that the network has only the differences to learn.
+        self.mean_texture = nn.Parameter(torch.zeros(3, config.size, config.size))
 
-    def set_mean(self, landmarks: Float[Tensor, "68 2"]) -> None:
-        """Fix the mean landmarks (px): those of the faces that the decoder is trained to draw."""
+    def set_mean(self, landmarks: Float[Tensor, "68 2"], image: Float[Tensor, "3 size size"] | None = None) -> None:
+        """Fix the mean landmarks (px) of the faces that the decoder is to draw, and start from their mean image."""
         self.mean_landmarks.copy_(landmarks)
         self.spline.copy_(spline_of(landmarks.double().cpu(), self.config.size))
+        if image is not None:
+            self.mean_texture.data.copy_(image.clamp(0.01, 0.99).logit())
 
     def first(self, feature: Float[Tensor, "batch feature_dim"]) -> Float[Tensor, "batch 1000"]:
         """f_dec, the layer that the loss compares: before its ReLU, so that no unit is without gradient."""
@@ -102,7 +106,7 @@ class FaceDecoder(nn.Module):
         # An output of order 1 then means a tenth of the image, which is about what faces differ by.
         displacement = 0.1 * size * self.landmarks(hidden).unflatten(1, (LANDMARKS, 2))
         first_map = self.to_map(hidden).unflatten(1, (-1, self.config.base, self.config.base))
-        texture = self.to_texture(first_map).sigmoid()
+        texture = (self.to_texture(first_map) + self.mean_texture).sigmoid()
         flow = (self.spline @ displacement).mT.unflatten(2, (size, size))
         return Drawn(warp(texture, flow), self.mean_landmarks + displacement, texture)
 

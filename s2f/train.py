@@ -214,7 +214,9 @@ def train_face_decoder(
 
     with seeded(cfg.seed, device):
         model = FaceDecoder(FaceDecoderConfig.model_validate(settings)).to(memory_format=torch.channels_last)
-    model.set_mean(torch.from_numpy(landmarks[np.unique(speakers[train])].mean(axis=0)))
+    drawn = np.unique(speakers[train])
+    mean_face = torch.from_numpy(canonical[drawn].mean(axis=0, dtype=np.float32) / 255).permute(2, 0, 1)
+    model.set_mean(torch.from_numpy(landmarks[drawn].mean(axis=0)), mean_face)
     fit(
         model,
         batch_of=batch_of,
