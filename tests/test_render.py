@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from s2f.paths import UserError
 from s2f.world.head import PARAMETERS
-from s2f.world.render import NUISANCE, SIDE, render, sample_nuisance
+from s2f.world.render import NUISANCE, SIDE, canonical_landmarks, render, sample_nuisance
 
 # Positions are sums of a few float32 numbers below 150 mm: rounding stays well below 1e-4 mm.
 MM = 1e-3
@@ -226,4 +226,4 @@ def test_bad_input_is_refused():
 
 def test_landmarks_come_without_the_picture_too():
     people = crowd(3)
-    assert torch.equal(render.canonical_landmarks(people, 64), render.render(people, size=64).landmarks)
+    assert torch.equal(canonical_landmarks(people, 64), render(people, size=64).landmarks)

@@ -68,10 +68,11 @@ def results():
         } | beside
 
     return {
-        "evaluate": {"angle": {"mean": 50.0, "low": 49.0, "high": 51.0, "chance": 90.0, "ceiling": 40.0}},
-        "retrieval": {
-            "recall": {"value": 0.109, "low": 0.1, "high": 0.12, "n_speakers": 400, "chance": 0.01}
+        "evaluate": {
+            "controls": [control("light", 0.5, 0.04), control("glasses", 0.55, 0.09)],
+            "angle": {"mean": 50.0, "low": 49.0, "high": 51.0, "chance": 90.0, "ceiling": 40.0},
         },
+        "retrieval": {"recall": {"value": 0.109, "low": 0.1, "high": 0.12, "n_speakers": 400, "chance": 0.01}},
         "audit": {
             "groups": [
                 group("all", "overall", 0.5),
@@ -83,7 +84,6 @@ def results():
                 group("group", "G4", 0.35, difference=-0.2),
                 group("group", "G5", None, suppressed_reason="fewer than 10 speakers"),
             ],
-            "controls": [control("light", 0.5, 0.04), control("glasses", 0.55, 0.09)],
         },
     }
 
@@ -167,9 +167,7 @@ def test_the_page_holds_all_there_is_and_loads_nothing(tmp_path, ledger, results
 def test_the_card_and_the_json_have_the_numbers_of_the_page(tmp_path, ledger, results, pictures):
     write(tmp_path, ledger, results, pictures, "A study")
     card = (tmp_path / "model_card.md").read_text()
-    assert (
-        card.startswith("---\n") and "| What angle is (degrees) | 0.5 | 50 [49, 51] | 90 | 40 | 80% |" in card
-    )
+    assert card.startswith("---\n") and "| What angle is (degrees) | 0.5 | 50 [49, 51] | 90 | 40 | 80% |" in card
     report = json.loads((tmp_path / "report.json").read_text())
     angle = report["rows"][0]
     assert (angle["key"], angle["ours"], angle["reported"], angle["share_of_ceiling"]) == (

@@ -335,8 +335,10 @@ def test_the_voice_encoder_learns_the_face_that_goes_with_a_tone(world, face_mod
     "changes", [{"loss": "l1"}, {"loss": "cosine"}, {"batch_norm": False}, {"precision": "bfloat16"}]
 )
 def test_the_variants_learn(world, face_models, tmp_path, changes):
-    _, curve = hear_faces(world, face_models, tmp_path, steps=20, validate_every=10, **changes)
-    assert curve["loss"].iloc[1] < curve["loss"].iloc[0]
+    _, curve = hear_faces(world, face_models, tmp_path, steps=60, validate_every=30, **changes)
+    # The paper's loss changes its scale when it is re-balanced; its terms do not.
+    term = curve["cosine"] if "cosine" in curve else curve["loss"]
+    assert term.iloc[1] < term.iloc[0]
 
 
 def test_a_stopped_voice_training_goes_on_to_the_same_bits(world, face_models, tmp_path, monkeypatch):

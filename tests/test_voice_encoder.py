@@ -167,7 +167,7 @@ def test_channels_last_computes_the_same(rng):
         ({"convs": [{"channels": 4, "stride": 4}] * 5}, "leave nothing of the 257 frequency bins"),
         ({"convs": [{"channels": 4, "pool": True}]}, "takes no pool"),
         ({"convs": []}, "convs"),
-        ({"dropout": 0.5}, "dropout"),
+        ({"drop": 0.5}, "drop"),
     ],
 )
 def test_impossible_settings_are_refused(change, message):
