@@ -38,8 +38,8 @@ F0_AGES = (18.0, 45.0, 80.0)
 F0_HZ = {"F": (214.0, 202.0, 186.0), "M": (121.0, 108.0, 138.0)}
 F0_SD_SEMITONES = 2.5
 VTL_CM = {"F": (14.1, 0.65), "M": (16.9, 0.75)}
-# Years between how old a voice sounds and how old its speaker is: listeners' mean absolute error is 9.8 years (Huckvale &
-# Webb 2015), which is a standard deviation of 12.
+# Years between how old a voice sounds and how old its speaker is: listeners' mean absolute error is 9.8 years
+# (Huckvale & Webb 2015), which is a standard deviation of 12.
 VOCAL_AGE_SD = 12.0
 
 # At strength 1: correlation of a voice trait with its hidden cause, and of a face parameter with its own. Their product
