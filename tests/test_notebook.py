@@ -197,7 +197,7 @@ def test_a_run_leaves_the_executed_notebook_and_a_page_with_prose_that_needs_no_
 
 
 def test_a_figure_at_the_end_of_a_cell_is_shown(study):
-    drawing = "from s2f import plots\nplots.use_style()\nplots._axes(2, 2)[0]"
+    drawing = "from s2f.plots import style\nstyle.use()\nstyle.axes(2, 2)[0]"
     write(study, "40_evaluate", code(drawing))
     assert main(["run", "40_evaluate"]) == 0
     assert "data:image/png;base64" in (study / "build/run/40_evaluate.html").read_text()

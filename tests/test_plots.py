@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from s2f import audit, evaluate, plots
+from s2f import audit, evaluate
 from s2f.faces import MEASURES
+from s2f.plots import census, forest, pictures, scores, space, style
 from s2f.stats import Resampling
 
 
 @pytest.fixture(autouse=True)
-def style():
-    plots.use_style()
+def one_style():
+    style.use()
 
 
 def estimates(n=3, **columns):
@@ -24,30 +25,30 @@ def estimates(n=3, **columns):
 
 def curve():
     table = pd.DataFrame({"step": [0, 100, 200], "loss": [3.0, 2.0, 1.5], "val_loss": [3.1, 2.2, 1.8]})
-    return plots.curve(table, "step", {"loss": "training", "val_loss": "validation"}, "step", "loss")
+    return scores.curve(table, "step", {"loss": "training", "val_loss": "validation"}, "step", "loss")
 
 
 def duration_curve():
     table = estimates(seconds=[1.0, 3.0, 6.0], chance=0.1, ceiling=0.8)
-    return plots.duration_curve(table, "recall among the first 10 of 100", {3.0: 0.385, 6.0: 0.458})
+    return scores.duration_curve(table, "recall among the first 10 of 100", {3.0: 0.385, 6.0: 0.458})
 
 
 def confusion_matrices():
     sex = evaluate.confusion(pd.Series(["F", "F", "M"]), pd.Series(["F", "M", "M"]), ["F", "M"])
     nobody_in_g2 = pd.Series(["G1", "G3", "G3"]), pd.Series(["G1", "G1", "G3"])
     group = evaluate.confusion(*nobody_in_g2, ["G1", "G2", "G3"])
-    return plots.confusion_matrices({"sex": sex, "group": group})
+    return scores.confusion_matrices({"sex": sex, "group": group})
 
 
 def craniofacial_bars():
     table = estimates(len(MEASURES)).rename(columns={"value": "r"})
     paper = [np.nan] + [0.2] * (len(MEASURES) - 1)
-    return plots.craniofacial_bars(table.assign(measure=MEASURES, ceiling=0.8, random=0.02, paper=paper))
+    return scores.craniofacial_bars(table.assign(measure=MEASURES, ceiling=0.8, random=0.02, paper=paper))
 
 
 def recall_curves():
     long = estimates(k=[1, 5, 10], chance=[0.01, 0.05, 0.1], ceiling=0.9)
-    return plots.recall_curves({"6 s": long, "3 s": estimates(k=[1, 5, 10])}, "K (first K of 100 faces)")
+    return scores.recall_curves({"6 s": long, "3 s": estimates(k=[1, 5, 10])}, "K (first K of 100 faces)")
 
 
 def group_forest():
@@ -59,27 +60,27 @@ def group_forest():
     table = audit.disaggregate(
         hits, groups, speakers, Resampling(seed=1, replicates=100), metric="recall", permutations=99
     )
-    return plots.group_forest(table, "recall among the first 10 of 100")
+    return forest.group_forest(table, "recall among the first 10 of 100")
 
 
 def negative_controls():
     binary = estimates(control=["glasses", "background", "light"], metric="auc", chance=0.5)
-    return plots.negative_controls(
+    return scores.negative_controls(
         pd.concat([binary, estimates(1, control=["skin"], metric="r", chance=0.0)])
     )
 
 
 def gallery():
     faces = np.zeros((2, 8, 8, 3), np.uint8)
-    return plots.gallery({"true": faces, "from voice": faces}, ["F 30", "M 50"])
+    return pictures.gallery({"true": faces, "from voice": faces}, ["F 30", "M 50"])
 
 
 def spectrogram():
-    return plots.spectrogram(np.random.default_rng(1).random((2, 20, 257)))
+    return pictures.spectrogram(np.random.default_rng(1).random((2, 20, 257)))
 
 
 def scatter_projection():
-    return plots.scatter_projection(np.random.default_rng(1).random((10, 2)), ["F", "M"] * 5, "PCA")
+    return space.scatter_projection(np.random.default_rng(1).random((10, 2)), ["F", "M"] * 5, "PCA")
 
 
 def people_overview():
@@ -87,7 +88,7 @@ def people_overview():
     people = pd.DataFrame(
         {"sex": np.where(n % 2, "F", "M"), "age": 20 + n, "f0_hz": 100.0 + n, "vtl_cm": 15 + n / 10}
     )
-    return plots.people_overview(
+    return census.people_overview(
         people.assign(group=np.where(n % 3, "G1", "G2"), language=np.where(n % 4, "de", "fr"))
     )
 
@@ -157,7 +158,7 @@ def test_a_figure_is_saved_as_the_same_bytes_twice(draw, tmp_path):
     for suffix in (".png", ".svg") if draw is curve else (".png",):
         paths = [tmp_path / f"{turn}{suffix}" for turn in "ab"]
         for path in paths:
-            plots.save(draw(), path)
+            style.save(draw(), path)
         first, second = (path.read_bytes() for path in paths)
         assert first == second and b"matplotlib version" not in first.lower()
 
@@ -171,7 +172,7 @@ def test_the_confusion_matrix_shows_shares_of_the_row_and_leaves_empty_rows_out(
 def test_whiskers_never_point_backwards():
     """An estimate may lie a rounding error outside its interval; matplotlib refuses negative lengths."""
     table = estimates(control=["a", "b", "c"], metric="auc", chance=0.5)
-    plots.negative_controls(table.assign(low=table["value"] + 1e-15))
+    scores.negative_controls(table.assign(low=table["value"] + 1e-15))
 
 
 def test_groups_without_numbers_are_left_out():

@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from s2f import paper, plots
+from s2f import paper
 from s2f.paths import UserError
+from s2f.plots import style
+from s2f.plots.pictures import gallery
 from s2f.report import CAVEAT, Picture, findings, ledger_rows, load_results, lookup, write
 
 
@@ -90,10 +92,10 @@ def results():
 
 @pytest.fixture
 def pictures(tmp_path):
-    plots.use_style()
+    style.use()
     faces = np.zeros((1, 8, 8, 3), np.uint8)
     for name in ("gallery_test", "other"):
-        plots.save(plots.gallery({"true": faces}, ["F 30"]), tmp_path / f"{name}.png")
+        style.save(gallery({"true": faces}, ["F 30"]), tmp_path / f"{name}.png")
     return [
         Picture(tmp_path / "other.png", "Recall, n = 400 speakers.", "60_retrieval"),
         Picture(tmp_path / "gallery_test.png", "Faces of 1 speaker.", "40_evaluate"),
