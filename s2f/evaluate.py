@@ -1,11 +1,10 @@
-"""What a predicted face has in common with the true one: the paper's tables, and negative controls."""
+"""What a predicted face has in common with the true one: the paper's tables, beside the best possible."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
-from sklearn.decomposition import PCA
+from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,16 +18,14 @@ Features = Float[np.ndarray, "clips dim"]
 Measures = Float[np.ndarray, "clips measures"]
 
 PENALTIES = np.logspace(-1, 5, 13)
-# Rows of the matrix of angles between clips that are held at once.
-ANGLE_CHUNK = 512
 
 
 def angles(pred: Features, true: Features) -> Float[np.ndarray, "clips"]:
     """Angle in degrees between each prediction and its true feature (90 where one of them is zero)."""
-    return _degrees((unit_rows(pred) * unit_rows(true)).sum(axis=1))
+    return degrees((unit_rows(pred) * unit_rows(true)).sum(axis=1))
 
 
-def _degrees(cosine: np.ndarray) -> np.ndarray:
+def degrees(cosine: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
@@ -164,7 +161,7 @@ def craniofacial(
         views["within"] = np.unique(np.asarray(strata), return_inverse=True)[1]
     rows = []
     for view, stratum in views.items():
-        x, y = (_demeaned(side, stratum) for side in (true, drawn))
+        x, y = (demeaned(side, stratum) for side in (true, drawn))
         null = np.abs(_random_pairs(x, y, index, stratum, permutations, resampling.seed))
         for column, name in enumerate(names):
             estimate = stats.correlation(x[:, column], y[:, column], speakers, resampling)
@@ -176,14 +173,14 @@ def craniofacial(
                 "random_p95": np.quantile(null[:, column], 0.95),
             }
             if best is not None:
-                expected = _demeaned(best[:, column], stratum)
+                expected = demeaned(best[:, column], stratum)
                 ceiling = stats.correlation(x[:, column], expected, speakers, resampling)
                 row |= shares(estimate, 0.0, ceiling, resampling)
             rows.append({"measure": name, "speakers": view} | estimate.row() | row)
     return pd.DataFrame(rows).rename(columns={"value": "r"})
 
 
-def _demeaned(values: Float[np.ndarray, "clips *columns"], strata: Int[np.ndarray, "clips"]) -> np.ndarray:
+def demeaned(values: Float[np.ndarray, "clips *columns"], strata: Int[np.ndarray, "clips"]) -> np.ndarray:
     """Values less the mean of their stratum."""
     values = values.astype(float)
     means = np.stack([values[strata == stratum].mean(axis=0) for stratum in range(strata.max() + 1)])
@@ -227,134 +224,6 @@ def duration_curve(values: Mapping[float, Column], speakers: Column, resampling:
         paired = {"versus_longest": gap.value, "versus_low": gap.low, "versus_high": gap.high}
         rows.append({"seconds": seconds} | estimate.row() | paired)
     return pd.DataFrame(rows)
-
-
-def consistency(pred: Features, speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """Fig. 10 of the paper in numbers: angles to same and other speakers, and the intraclass correlation.
-
-    The intraclass correlation is the part of the variance of the features, summed over dimensions, that lies
-    between speakers (one-way analysis of variance). Speakers with one clip count only in the angles to
-    others.
-    """
-    index = stats.number_speakers(speakers, pred=pred)
-    clips = np.bincount(index.codes)
-    own, other = _mean_angles(unit_rows(pred), index)
-    repeated = clips[index.codes] > 1
-    if not repeated.any() or index.count < 2:
-        raise UserError("Consistency needs two clips of one speaker and two speakers: pass more clips.")
-    speakers = np.asarray(speakers)
-    rows = {
-        "same speaker, degrees": stats.interval(own[repeated], speakers[repeated], resampling),
-        "other speakers, degrees": stats.interval(other, speakers, resampling),
-        "intraclass correlation": _intraclass(pred.astype(float), index, resampling),
-    }
-    return pd.DataFrame({name: estimate.row() for name, estimate in rows.items()}).T
-
-
-def _mean_angles(
-    unit: Features, index: stats.Speakers
-) -> tuple[Float[np.ndarray, "clips"], Float[np.ndarray, "clips"]]:
-    """Mean angle of each clip to its speaker's other clips (NaN without any) and to those of all others."""
-    clips = np.bincount(index.codes)[index.codes]
-    own, total = np.empty(len(unit)), np.empty(len(unit))
-    for start in range(0, len(unit), ANGLE_CHUNK):
-        rows = np.arange(start, min(start + ANGLE_CHUNK, len(unit)))
-        between = _degrees(unit[rows] @ unit.T)
-        between[np.arange(len(rows)), rows] = 0  # to itself, without the rounding of arccos near 1
-        own[rows] = (between * (index.codes[rows, None] == index.codes)).sum(axis=1)
-        total[rows] = between.sum(axis=1)
-    return own / np.where(clips > 1, clips - 1, np.nan), (total - own) / (len(unit) - clips)
-
-
-def _intraclass(pred: Features, index: stats.Speakers, resampling: Resampling) -> Estimate:
-    centred = pred - pred.mean(axis=0)
-    clips = np.bincount(index.codes).astype(float)
-    sums = np.zeros((index.count, pred.shape[1]))
-    np.add.at(sums, index.codes, centred)
-    squares = np.bincount(index.codes, np.square(centred).sum(axis=1))
-    explained = np.square(sums).sum(axis=1) / clips
-
-    def statistic(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates"]:
-        drawn, n = weights.sum(axis=1), weights @ clips
-        of_mean = np.square(weights @ sums).sum(axis=1) / n
-        between = (weights @ explained - of_mean) / (drawn - 1)
-        within = weights @ (squares - explained) / np.maximum(n - drawn, 1)
-        size = (n - weights @ clips**2 / n) / (drawn - 1)  # clips a speaker, when their numbers differ
-        total = between + (size - 1) * within
-        return np.where(total > 0, (between - within) / np.where(total > 0, total, 1), 0.0)
-
-    return stats.bootstrap(statistic, len(pred), index.count, resampling, width=sums.size // index.count)
-
-
-def negative_controls(
-    features: Features,
-    labels: pd.DataFrame,
-    speakers: Column,
-    train: Bool[np.ndarray, "clips"],
-    resampling: Resampling,
-    strata: Column | None = None,
-    dims: int = 32,
-) -> pd.DataFrame:
-    """Can a linear probe read labels off predicted features? What no voice carries must come out at chance.
-
-    Probes learn on the clips of `train` and are judged on the others: AUC for two labels, Pearson r for
-    numbers. With `strata`, only clips of one stratum are compared, for labels that go with sex or age. All
-    intervals hold together; `bound` is the largest distance from chance that they leave possible.
-    """
-    speakers = np.asarray(speakers)
-    shared = set(speakers[train]) & set(speakers[~train])
-    if shared:
-        raise UserError(f"Speaker {sorted(shared)[0]} is on both sides of the split: split by speaker.")
-    together = resampling.simultaneous(labels.shape[1])
-    strata = np.zeros(len(speakers)) if strata is None else np.asarray(strata)
-    seen = _principal(features, train, dims)
-    rows = []
-    for name in labels:
-        known = labels[name].notna().to_numpy()
-        fitted, tested = train & known, ~train & known
-        kind, chance, estimate = _probe(seen, labels[name], fitted, tested, speakers, strata, together)
-        bound = max(abs(estimate.low - chance), abs(estimate.high - chance))
-        passed = bool(estimate.low <= chance <= estimate.high)
-        rows.append(
-            {"control": name, "metric": kind, "chance": chance}
-            | estimate.row()
-            | {"bound": bound, "at_chance": passed}
-        )
-    return pd.DataFrame(rows)
-
-
-def _principal(
-    features: Features, train: Bool[np.ndarray, "clips"], dims: int
-) -> Float[np.ndarray, "clips kept"]:
-    """Standardised features in `dims` principal directions of the training clips."""
-    if not np.ptp(features[train], axis=0).any():
-        return np.zeros((len(features), 1))  # nothing varies: there are no principal directions
-    scaled = StandardScaler().fit(features[train].astype(float)).transform(features.astype(float))
-    return PCA(min(dims, *scaled[train].shape), random_state=0).fit(scaled[train]).transform(scaled)
-
-
-def _probe(
-    seen: Float[np.ndarray, "clips kept"],
-    label: pd.Series,
-    fitted: Bool[np.ndarray, "clips"],
-    tested: Bool[np.ndarray, "clips"],
-    speakers: np.ndarray,
-    strata: np.ndarray,
-    resampling: Resampling,
-) -> tuple[str, float, Estimate]:
-    values = label[fitted | tested].unique()
-    if len(values) == 2:
-        positive = (label == max(values)).to_numpy()
-        probe = LogisticRegression(C=0.1, max_iter=2000).fit(seen[fitted], positive[fitted])
-        scores = probe.decision_function(seen[tested])
-        return "auc", 0.5, stats.auc(scores, positive[tested], speakers[tested], resampling, strata[tested])
-    if not pd.api.types.is_numeric_dtype(label):
-        raise UserError(f"The control {label.name} has {len(values)} labels: pass one 0/1 column a label.")
-    truth = label.to_numpy(float)
-    guess = RidgeCV(PENALTIES).fit(seen[fitted], truth[fitted]).predict(seen[tested])
-    stratum = np.unique(strata[tested], return_inverse=True)[1]
-    x, y = (_demeaned(side, stratum) for side in (truth[tested], guess))
-    return "r", 0.0, stats.correlation(x, y, speakers[tested], resampling)
 
 
 def share_of_ceiling(

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32, Int64, UInt8
-from torch import Tensor
+from jaxtyping import Float32, Int16, UInt8
 
 from s2f import weights
 from s2f.audio import SAMPLE_RATE, fit_length, spectrogram
@@ -45,13 +44,24 @@ def voice_features(
     # Cut, then repeat: 3 s of a clip of 2 s, tiled to 6 s, are its 2 s three times, not 2 + 1 + 2 + 1.
     clips = clips.assign(audio_samples=clips["audio_samples"].clip(upper=heard))
 
-    def features(rows: Int64[np.ndarray, "rows"]) -> Tensor:
-        waves = torch.from_numpy(shards.gather(clips.iloc[rows], length))
-        return encoder(spectrogram(waves.to(device)))
-
     encoder.to(device).eval()
+    parts = (shards.gather(clips.iloc[rows], length) for rows in chunks(len(clips), batch))
+    return np.concatenate([_heard(encoder, waves, device) for waves in parts])
+
+
+def wave_features(
+    encoder: VoiceEncoder, waves: Int16[np.ndarray, "clips samples"], batch: int, device: torch.device
+) -> Float32[np.ndarray, "clips feature_dim"]:
+    """Features of recordings of one length, as `world.studio` makes them."""
+    encoder.to(device).eval()
+    return np.concatenate([_heard(encoder, waves[rows], device) for rows in chunks(len(waves), batch)])
+
+
+def _heard(
+    encoder: VoiceEncoder, waves: Int16[np.ndarray, "clips samples"], device: torch.device
+) -> Float32[np.ndarray, "clips feature_dim"]:
     with torch.inference_mode():
-        return torch.cat([features(rows).cpu() for rows in chunks(len(clips), batch)]).numpy()
+        return encoder(spectrogram(torch.from_numpy(waves).to(device))).cpu().numpy()
 
 
 def photo_features(

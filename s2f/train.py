@@ -387,6 +387,6 @@ def hear(
 
 def low_precision(device: torch.device, precision: str) -> torch.autocast:
     """bfloat16 where asked for, or, with `auto`, where the device has it in hardware."""
-    in_hardware = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    in_hardware = voice_encoder.fast_dtype(device) == torch.bfloat16
     wanted = precision == "bfloat16" or (precision == "auto" and in_hardware)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

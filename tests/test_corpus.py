@@ -70,7 +70,7 @@ class Interrupted(Exception):
 
 def stopped_after(blocks, monkeypatch):
     """Make a build fail once so many blocks have come back."""
-    complete = corpus.as_completed
+    complete = pool.as_completed
 
     def some(futures):
         for count, future in enumerate(complete(futures)):
@@ -78,7 +78,7 @@ def stopped_after(blocks, monkeypatch):
                 raise Interrupted
             yield future
 
-    monkeypatch.setattr(corpus, "as_completed", some)
+    monkeypatch.setattr(pool, "as_completed", some)
 
 
 def test_an_interrupted_build_goes_on_to_the_same_bytes_with_another_number_of_workers(

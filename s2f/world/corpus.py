@@ -7,14 +7,9 @@ on the workers, on the order of the table or on who else is in it.
 """
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -23,14 +18,13 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.lib.format import open_memmap
-from tqdm import tqdm
 
 from s2f import manifest
 from s2f.audio import SAMPLE_RATE
 from s2f.config import World
 from s2f.paths import UserError, replacing
 from s2f.shards import ShardWriter
-from s2f.world import head, render, sentences, skin, speech
+from s2f.world import head, pool, render, sentences, skin, speech
 from s2f.world.people import everybody
 from s2f.world.people import identity as identity_of
 
@@ -194,35 +188,12 @@ def _blocks(make: Callable, people: pd.DataFrame, arguments: dict, scratch: Path
 
 
 def _make(blocks: list[Block], workers: int) -> None:
-    """Write the blocks that are not there yet; any exception (Ctrl-C is one) stops the workers at once."""
+    """Write the blocks that are not there yet."""
     for block in blocks:
         for torn in block.path.parent.glob(f".{block.path.stem}-*"):  # its worker was stopped while it wrote
             torn.unlink()
     missing = [block for block in blocks if not block.is_finished()]
-    others = multiprocessing.active_children()
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])  # import torch once, not once a worker
-    with (
-        # In memory where there is such a place: eSpeak's small files cost an eighth of the time on a disk.
-        tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as temporary,
-        ProcessPoolExecutor(workers, processes, _start_worker, (temporary,)) as pool,
-        tqdm(total=len(blocks), initial=len(blocks) - len(missing), unit="block", mininterval=1) as bar,
-    ):
-        try:
-            for done in as_completed([pool.submit(block.write) for block in missing]):
-                done.result()
-                bar.update()
-        except BaseException:
-            for process in set(multiprocessing.active_children()) - set(others):
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _start_worker(temporary: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops the workers
-    tempfile.tempdir = temporary  # the parent removes it, also when this process was stopped
-    torch.set_num_threads(1)
+    pool.run(Block.write, missing, workers, unit="block", finished=len(blocks) - len(missing))
 
 
 def _join_recordings(blocks: list[Block], photos: int, folder: Path) -> pd.DataFrame:

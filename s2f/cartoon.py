@@ -1,0 +1,1 @@
+"""The predicted face as an avatar (Fig. 13 of the paper)."""
