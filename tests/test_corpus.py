@@ -19,7 +19,7 @@ from s2f import manifest
 from s2f.audio import SAMPLE_RATE
 from s2f.paths import UserError
 from s2f.shards import Shards
-from s2f.world import corpus, people
+from s2f.world import corpus, people, pool
 
 SETTINGS = {
     "clips_per_speaker": {"train": 3, "val": 1, "test": 2},
@@ -97,7 +97,7 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes_with_another_number_of_w
     finished[1].write_bytes(whole[: len(whole) // 2])
 
     made = []
-    monkeypatch.setattr(corpus.ProcessPoolExecutor, "submit", noting(made))
+    monkeypatch.setattr(pool.ProcessPoolExecutor, "submit", noting(made))
     corpus.build(table, **arguments)
     assert finished[0] in made and finished[1] in made and finished[2] not in made
     assert digests(tmp_path / "data") == digests(built[0] / "data")
@@ -106,11 +106,11 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes_with_another_number_of_w
 
 def noting(made):
     """A `submit` that also notes which blocks it is given."""
-    submit = corpus.ProcessPoolExecutor.submit
+    submit = pool.ProcessPoolExecutor.submit
 
-    def noted(pool, write):
-        made.append(write.__self__.path)
-        return submit(pool, write)
+    def noted(executor, work, block):
+        made.append(block.path)
+        return submit(executor, work, block)
 
     return noted
 
