@@ -234,7 +234,7 @@ def painted_share(
         here = true == label
         if not here.any():
             raise UserError(f"No clip is truly {label!r}: leave it out of the labels.")
-        ratio = _share_ratio(painted == label, here, speakers, resampling)
+        ratio = stats.ratio(painted == label, here, speakers, resampling)
         row = {
             "label": label,
             "n_clips": int(here.sum()),
@@ -248,7 +248,7 @@ def painted_share(
             "recall": (painted[here] == label).mean(),
         }
         if likeliest is not None:
-            bayes = _share_ratio(likeliest == label, here, speakers, resampling)
+            bayes = stats.ratio(likeliest == label, here, speakers, resampling)
             more = stats.combine(np.subtract, bayes, ratio, resampling=resampling)
             row |= {"bayes_ratio": bayes.value, "bayes_recall": (likeliest[here] == label).mean()}
             row |= {
@@ -258,18 +258,6 @@ def painted_share(
             }
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _share_ratio(
-    painted: Bool[np.ndarray, "clips"],
-    true: Bool[np.ndarray, "clips"],
-    speakers: Column,
-    resampling: Resampling,
-) -> Estimate:
-    columns = np.stack([painted, true], axis=1).astype(float)
-    return stats.from_sums(
-        columns, lambda sums: sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], np.nan), speakers, resampling
-    )
 
 
 def shrinkage(

@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,6 +28,20 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 where the hardware has it
 Seconds = Annotated[float, Field(ge=0.5, le=60)]
+# Of the voice encoder. paper: three terms (section 3.2); the others are its ablations, baselines, and one of ours.
+Loss = Literal[
+    "paper", "first_only", "cosine_only", "distill_only", "without_first", "without_cosine", "without_distill",
+    "feature_l1", "pixel_l1", "contrastive",
+]  # fmt: skip
+
+
+def _with_zero(steps: list[float]) -> list[float]:
+    if 0 not in steps or len(set(steps)) < max(len(steps), 2):
+        raise ValueError(f"the steps are {steps}, but must hold 0 and other steps, each once")
+    return steps
+
+
+Steps = Annotated[list[float], AfterValidator(_with_zero)]
 
 
 class Section(BaseModel):
@@ -85,7 +107,7 @@ class Train(Section):
     seed: int
     model: Literal["small", "paper"]
     batch_norm: bool
-    loss: Literal["paper", "l1", "cosine"]
+    loss: Loss
     seconds: Seconds
     steps: Count
     batch: Count
@@ -118,6 +140,43 @@ class Evaluate(Section):
     population: Count
 
 
+class SameSpeaker(Section):
+    """One speaker heard again: segments, languages, several clips."""
+
+    seed: int
+    replicates: Count
+    segment_seconds: Seconds
+    speakers_per_group: Annotated[int, Field(ge=2)]
+    takes: Annotated[int, Field(ge=2)]
+    fused_speakers: Annotated[int, Field(ge=2)]
+    fused_clips: Annotated[list[Count], Field(min_length=1)]
+
+
+class VoiceProbes(Section):
+    """The same recordings with pitch and tract length changed step by step, and what the faces do."""
+
+    seed: int
+    replicates: Count
+    speakers: Annotated[int, Field(ge=2)]
+    seconds: Seconds
+    semitones: Steps
+    percent: Steps
+    population: Count
+
+
+class FeatureSpace(Section):
+    """Exaggeration, failures, and maps of the feature space."""
+
+    seed: int
+    replicates: Count
+    permutations: Count
+    exaggerations: Annotated[list[Positive], Field(min_length=1)]
+    years: Positive
+    shown: Count
+    perplexity: Positive
+    neighbours: Annotated[int, Field(ge=2)]
+
+
 class Audit(Section):
     """Group tables with intervals."""
 
@@ -136,6 +195,41 @@ class Retrieval(Section):
     score_dims: Count
 
 
+class Ablation(Section):
+    """One training of the ablations: `run` is its name, the rest is what it changes in the section `train`."""
+
+    run: Annotated[str, Field(min_length=1)]
+    loss: Loss
+    batch_norm: bool
+    seconds: Seconds
+
+
+class Ablations(RootModel[dict[str, Ablation]]):
+    """The runs of the ablations by name; `full` is the one that the others are compared with."""
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Ablations":
+        if "full" not in self.root:
+            raise ValueError("the run 'full' is missing, which the others are compared with")
+        for name, ablation in self.root.items():
+            if ablation.run != name:
+                raise ValueError(f"the run {name!r} calls itself {ablation.run!r}")
+        return self
+
+
+class AblationTable(Section):
+    """What all runs of the ablations have in common, and how they are compared."""
+
+    seed: int
+    steps: Count
+    decay_every: Count
+    rebalance_step: Size
+    validate_every: Count
+    durations: Annotated[list[Seconds], Field(min_length=1)]
+    by_length: list[str]  # the runs that are tested at all durations
+    replicates: Count
+
+
 class NullWorld(World):
     """The same pipeline in a world without links: the data of `World`, and a short training."""
 
@@ -143,21 +237,37 @@ class NullWorld(World):
     replicates: Count
 
 
+class Cartoon(Section):
+    """Avatars of predicted faces."""
+
+    seed: int
+    replicates: Count
+    shown: Count
+
+
 class Report(Section):
     """The page that sets the paper beside ours."""
 
     title: Annotated[str, Field(min_length=1)]
+    speakers: Annotated[str, Field(min_length=1)]  # a sentence on whose voices the study has heard
+    complete: bool  # a missing result or figure stops the report; false: what rests on it is left out
 
 
-SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "data": World,
     "face_model": FaceModel,
     "train": Train,
     "predict": Predict,
     "evaluate": Evaluate,
+    "same_speaker": SameSpeaker,
+    "voice_probes": VoiceProbes,
+    "feature_space": FeatureSpace,
     "audit": Audit,
     "retrieval": Retrieval,
+    "ablations": Ablations,
+    "ablation_table": AblationTable,
     "null_world": NullWorld,
+    "cartoon": Cartoon,
     "report": Report,
 }
 
@@ -179,7 +289,7 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse(model: type[Section], values: Any, where: str) -> Section:
+def parse(model: type[BaseModel], values: Any, where: str) -> BaseModel:
     """`values` as a section, or a UserError that names every key that is unknown, missing or impossible."""
     try:
         return model.model_validate(values)
@@ -188,7 +298,7 @@ def parse(model: type[Section], values: Any, where: str) -> Section:
         raise UserError(f"{where}: {problems}.") from None
 
 
-def load(name: str, path: Path) -> Section:
+def load(name: str, path: Path) -> BaseModel:
     """Section `name` of the params file at `path`."""
     sections = read(path)
     if name not in sections:

@@ -32,33 +32,42 @@ def degrees(cosine: np.ndarray) -> np.ndarray:
 def feature_similarity(pred: Features, true: Features) -> pd.DataFrame:
     """Table 2 of the paper: mean and standard deviation over clips of the angle, L2 and L1 distance.
 
-    L2 and L1 depend on the scale of the features; only the angle compares with the paper.
+    Only the angle compares with the paper: L2 and L1 grow with the `scale`, the length of the true feature, which the
+    paper does not print.
     """
     apart = pred.astype(float) - true
-    distances = {
+    columns = {
         "angle_deg": angles(pred, true),
         "l2": np.linalg.norm(apart, axis=1),
         "l1": np.abs(apart).sum(axis=1),
+        "scale": np.linalg.norm(true.astype(float), axis=1),
     }
-    return pd.DataFrame({name: {"mean": d.mean(), "sd": d.std()} for name, d in distances.items()}).T
+    return pd.DataFrame({name: {"mean": d.mean(), "sd": d.std()} for name, d in columns.items()}).T
+
+
+def label_shares(labels: pd.DataFrame) -> dict[str, dict]:
+    """Fig. 4(b) of the paper: for each attribute (column) and label, the share of people (`value`) and their number."""
+    return {
+        name: {label: {"value": n / len(labels), "n": n} for label, n in labels[name].value_counts(sort=False).items()}
+        for name in sorted(labels)
+    }
 
 
 def confusion(true: Column, painted: Column, labels: Sequence[str]) -> pd.DataFrame:
-    """Fig. 4 of the paper: row-normalised confusion of `labels` (rows: true), with the clips of each in `n`.
+    """Fig. 4 of the paper: row-normalised confusion (rows: true), with the clips of each true label in `n`.
 
-    A row without clips is NaN.
+    `labels` are those that a classifier knows, and the columns. A true label that it does not know cannot be painted:
+    its row has no shares (NaN), like that of a label without clips.
     """
-    for column in (true, painted):
-        unknown = set(np.asarray(column).tolist()) - set(labels)
-        if unknown:
-            raise UserError(
-                f"The label {sorted(unknown)[0]!r} is not one of {list(labels)}: add it to the labels."
-            )
-    pairs = pd.crosstab(np.asarray(true), np.asarray(painted))
-    counts = pairs.reindex(index=labels, columns=labels, fill_value=0)
+    unknown = set(np.asarray(painted).tolist()) - set(labels)
+    if unknown:
+        raise UserError(f"The label {sorted(unknown)[0]!r} is not one of {list(labels)}: add it to the labels.")
+    rows = [*labels, *sorted(set(np.asarray(true).tolist()) - set(labels))]
+    counts = pd.crosstab(np.asarray(true), np.asarray(painted)).reindex(index=rows, columns=labels, fill_value=0)
     n = counts.sum(axis=1)
-    table = counts.div(n.where(n > 0), axis=0)
-    return table.assign(n=n).rename_axis(index="true", columns="painted")
+    shares = counts.div(n.where(n > 0), axis=0)
+    shares.loc[rows[len(labels) :]] = np.nan
+    return shares.assign(n=n).rename_axis(index="true", columns="painted")
 
 
 def agreement(
@@ -103,37 +112,59 @@ def attribute_classifier(features: Features, labels: Column) -> Pipeline:
     return make_pipeline(StandardScaler(), judge).fit(features, labels)
 
 
+def read_attributes(
+    seen: Float[np.ndarray, "faces dim"], labels: pd.DataFrame, faces: Mapping[str, Features]
+) -> dict[str, pd.DataFrame]:
+    """The labels that classifiers read off the features of each kind of face, a column an attribute.
+
+    A classifier for each attribute (column of `labels`) learns from the true faces `seen`; the labels that it knows are
+    the categories of its column.
+    """
+    judges = {name: attribute_classifier(seen, labels[name]) for name in labels}
+    return {
+        kind: pd.DataFrame({n: pd.Categorical(judge.predict(clips), judge.classes_) for n, judge in judges.items()})
+        for kind, clips in faces.items()
+    }
+
+
 def attributes(
-    seen: Features,
-    labels: pd.DataFrame,
-    arms: Mapping[str, Features],
     true: pd.DataFrame,
-    best: pd.DataFrame,
+    painted: pd.DataFrame,
     speakers: Column,
     resampling: Resampling,
-) -> tuple[pd.DataFrame, dict[tuple[str, str], pd.DataFrame]]:
-    """Fig. 4 for each attribute (column of `labels`, `true`, `best`) and each arm: overall accuracies, confusions.
+    best: pd.DataFrame | None = None,
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Fig. 4 for each attribute (column): overall accuracy, and the confusion.
 
-    `seen` and `labels` are the true faces that the classifiers learn from; `arms` the features of faces of the
-    clips, whose labels are `true` and, for the best possible observer, `best`.
+    `true` and `painted` (from `read_attributes`) are the labels of two faces a clip, such as the true face and the one
+    drawn from its voice; `best` those that the best possible observer names.
     """
-    scores, counts = {}, {}
-    for name in labels:
-        judge = attribute_classifier(seen, labels[name])
-        for arm, features in arms.items():
-            painted = judge.predict(features)
-            scores[name, arm] = agreement(true[name], painted, speakers, resampling, best[name]).loc["overall"]
-            counts[name, arm] = confusion(true[name], painted, sorted(labels[name].unique()))
-    return pd.DataFrame(scores).T.rename_axis(["attribute", "arm"]), counts
+    scores, matrices = {}, {}
+    for name in painted:
+        limit = None if best is None else best[name]
+        scores[name] = agreement(true[name], painted[name], speakers, resampling, limit).loc["overall"]
+        matrices[name] = confusion(true[name], painted[name], list(painted[name].cat.categories))
+    return pd.DataFrame(scores).T.rename_axis("attribute"), matrices
 
 
-def nested_attributes(scores: pd.DataFrame, counts: Mapping[tuple[str, str], pd.DataFrame]) -> dict:
-    """What `attributes` found, as JSON holds it: attribute, arm, then `overall` and for each label its recall."""
-    nested: dict = {}
-    for (name, arm), table in counts.items():
-        recalls = {label: {"value": table.loc[label, label], "n": table.loc[label, "n"]} for label in table.index}
-        nested.setdefault(name, {})[arm] = recalls | {"overall": scores.loc[(name, arm)].to_dict()}
-    return nested
+def attribute_results(arms: Mapping[str, tuple[pd.DataFrame, dict[str, pd.DataFrame]]]) -> dict[str, dict]:
+    """What `attributes` found in each arm, as JSON holds it.
+
+    `attributes`: attribute, arm, and there `overall` and the recall of each label (NaN for one that the classifier does
+    not know). `confusions`: arm, attribute, true label, painted label.
+    """
+    kept: dict = {}
+    shares: dict = {}
+    for arm, (scores, matrices) in arms.items():
+        for name, table in matrices.items():
+            cells = table.drop(columns="n")
+            recalls = {
+                label: {"value": cells.at[label, label] if label in cells else np.nan, "n": n}
+                for label, n in table["n"].items()
+            }
+            kept.setdefault(name, {})[arm] = recalls | {"overall": scores.loc[name].to_dict()}
+            shares.setdefault(arm, {})[name] = cells.to_dict("index")
+    return {"attributes": kept, "confusions": shares}
 
 
 def craniofacial(
@@ -226,9 +257,7 @@ def duration_curve(values: Mapping[float, Column], speakers: Column, resampling:
     return pd.DataFrame(rows)
 
 
-def share_of_ceiling(
-    value: Estimate, chance: float, ceiling: Estimate | float, resampling: Resampling
-) -> Estimate:
+def share_of_ceiling(value: Estimate, chance: float, ceiling: Estimate | float, resampling: Resampling) -> Estimate:
     """(value - chance) / (ceiling - chance): 0 at chance, 1 at the best any system could reach.
 
     A ceiling that was itself estimated on the same clips is resampled together with the value.
@@ -236,6 +265,17 @@ def share_of_ceiling(
     if isinstance(ceiling, Estimate):
         return stats.combine(lambda v, c: (v - chance) / (c - chance), value, ceiling, resampling=resampling)
     return stats.combine(lambda v: (v - chance) / (ceiling - chance), value, resampling=resampling)
+
+
+def beside_ceiling(
+    values: Column, best: Column, chance: float, speakers: Column, resampling: Resampling
+) -> dict[str, float]:
+    """A share a clip (a hit, a match) as a row of results: estimate, chance, and how much of the ceiling is reached.
+
+    `best` are the shares of the best possible observer of the same clips.
+    """
+    ours, ceiling = (stats.interval(side, speakers, resampling, share=True) for side in (values, best))
+    return {"chance": chance} | ours.row() | shares(ours, chance, ceiling, resampling)
 
 
 def shares(value: Estimate, chance: float, ceiling: Estimate, resampling: Resampling) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Faces as images and as 68 landmarks: the craniofacial measures of Fig. 5(c), PNG files, contact sheets.
+"""Faces as images and as 68 landmarks: the craniofacial measures of Fig. 5(c), a detector of landmarks, PNG files.
 
 Landmarks are (x right, y down) pixels in iBUG order: 0-16 jaw from image left to right, 17-26 brows, 27-35
 nose, 36-47 eyes, 48-67 mouth. The anthropometric names below are Farkas's, the points the nearest iBUG ones:
@@ -12,11 +12,15 @@ nose, 36-47 eyes, 48-67 mouth. The anthropometric names below are Farkas's, the 
     sto  62, 66  where the lips meet: the point between the inner edges, also of an open mouth
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, UInt8
 from PIL import Image, ImageOps
+from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from s2f.paths import UserError, replacing
 
@@ -35,6 +39,10 @@ MEASURES = (
     "mouth_face_width_idx",
     "nose_area",
 )
+
+# More principal components of a picture no longer bring the detected landmarks nearer to the true ones.
+COMPONENTS = 256
+PENALTIES = np.logspace(-2, 4, 13)
 
 
 def measures(landmarks: Float[np.ndarray, "*faces 68 2"]) -> Float64[np.ndarray, "*faces 13"]:
@@ -94,6 +102,43 @@ def _polygon_area(corners: Float64[np.ndarray, "corners *faces 2"]):
     return np.abs((x * following[..., 1] - y * following[..., 0]).sum(axis=0)) / 2
 
 
+@dataclass(frozen=True)
+class LandmarkDetector:
+    """Finds landmarks in pictures of frontal faces: ridge regression on the principal components of the grey values.
+
+    The paper measured its faces with a detector too, and with another one its correlations change by up to 0.24.
+    """
+
+    regression: Pipeline
+
+    @classmethod
+    def fit(
+        cls, images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 68 2"]
+    ) -> "LandmarkDetector":
+        """Learn from faces whose landmarks (px) are known; UserError if there are fewer than three."""
+        if len(images) < 3:
+            raise UserError(f"A landmark detector cannot learn from {len(images)} faces: give at least three.")
+        components = PCA(min(COMPONENTS, len(images) - 1), random_state=0)
+        regression = make_pipeline(components, RidgeCV(PENALTIES))
+        return cls(regression.fit(_grey(images), landmarks.reshape(len(landmarks), -1)))
+
+    def __call__(self, images: UInt8[np.ndarray, "faces size size 3"]) -> Float64[np.ndarray, "faces 68 2"]:
+        """Landmarks (px)."""
+        return self.regression.predict(_grey(images)).astype(np.float64).reshape(len(images), 68, 2)
+
+    def errors(
+        self, images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 68 2"]
+    ) -> dict[str, float]:
+        """Mean distance (px) of the found landmarks from the true ones, and that of the mean face of these people."""
+        distances = {"error_px": self(images) - landmarks, "mean_face_px": landmarks - landmarks.mean(axis=0)}
+        return {name: float(np.linalg.norm(apart, axis=-1).mean()) for name, apart in distances.items()}
+
+
+def _grey(images: UInt8[np.ndarray, "faces size size 3"]) -> Float32[np.ndarray, "faces pixels"]:
+    """Brightness of each pixel, from 0 to 1."""
+    return images.mean(axis=-1, dtype=np.float32).reshape(len(images), -1) / 255
+
+
 def save_png(image: UInt8[np.ndarray, "height width 3"], path: str | Path) -> None:
     """Write RGB as PNG; the same pixels give the same file."""
     with replacing(path) as temporary:
@@ -110,17 +155,3 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, Image.DecompressionBombError):  # Pillow's "unidentified" and "truncated" are OSErrors
         raise UserError(f"{path} is not a picture that Pillow can read: convert it to PNG first.") from None
-
-
-def sheet(
-    images: UInt8[np.ndarray, "images height width 3"], columns: int
-) -> UInt8[np.ndarray, "rows_height columns_width 3"]:
-    """A contact sheet, row by row; the cells left over in the last row are white."""
-    if columns < 1 or len(images) == 0:
-        raise UserError(f"{len(images)} images cannot fill {columns} columns: give at least one of each.")
-    count, height, width, _ = images.shape
-    rows = -(-count // columns)
-    cells = np.full((rows * columns, height, width, 3), 255, np.uint8)
-    cells[:count] = images
-    grid = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
-    return grid.reshape(rows * height, columns * width, 3)

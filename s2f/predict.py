@@ -77,17 +77,6 @@ def photo_features(
     return torch.cat(parts).numpy()
 
 
-def templates(
-    features: Float32[np.ndarray, "photos feature_dim"], owners: np.ndarray, names: np.ndarray
-) -> Float32[np.ndarray, "names feature_dim"]:
-    """For each name the mean feature of that person's photographs; `owners` names the person in each photograph."""
-    people, rows = np.unique(owners, return_inverse=True)
-    sums = np.zeros((len(people), features.shape[1]))
-    np.add.at(sums, rows, features)
-    means = sums / np.bincount(rows)[:, None]
-    return means[np.searchsorted(people, names)].astype(np.float32)
-
-
 def draw(
     decoder: FaceDecoder, features: Float32[np.ndarray, "faces feature_dim"], batch: int, device: torch.device
 ) -> tuple[UInt8[np.ndarray, "faces size size 3"], Float32[np.ndarray, "faces 68 2"]]:

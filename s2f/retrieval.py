@@ -1,22 +1,23 @@
 """Finding the face of a voice: ranks, recall, 1:N matching and verification, each with its chance level.
 
-Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Matching and
-gallery recall are exact expectations over the choice of the other faces: given how many are better and how
-many tie, the outcome of drawing some of them is hypergeometric, and no list of trials has to be drawn.
+Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Matching, and recall
+in a smaller gallery, are exact expectations over the choice of the other faces: given how many are better and how many
+tie, the outcome of drawing some of them is hypergeometric, and no list of trials has to be drawn.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 from scipy.spatial.distance import cdist
 from scipy.special import comb
 from scipy.stats import hypergeom
 
 from s2f import stats
+from s2f.manifest import HeldOut
 from s2f.paths import UserError
 from s2f.stats import Column, Estimate, Resampling
 
@@ -46,9 +47,7 @@ def similarity(
         centre = gallery.mean(axis=0)  # distances do not change, and the products below lose fewer digits
         queries, gallery = queries - centre, gallery - centre
         return 2 * queries @ gallery.T - np.square(queries).sum(1)[:, None] - np.square(gallery).sum(1)
-    raise UserError(
-        f"The metric {metric!r} is not known: use l1, l2, cosine or a function of (queries, gallery)."
-    )
+    raise UserError(f"The metric {metric!r} is not known: use l1, l2, cosine or a function of (queries, gallery).")
 
 
 def unit_rows(features: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
@@ -69,6 +68,11 @@ class Ranks(NamedTuple):
     def expected(self) -> Float[np.ndarray, "queries"]:
         """Mean 1-based rank of the true face when ties are put in random order."""
         return 1 + self.better + self.equal / 2
+
+    @property
+    def wins(self) -> Float[np.ndarray, "queries"]:
+        """Share of the others whom the true face beats, ties half: 1:2 matching against each of them."""
+        return 1 - (self.better + self.equal / 2) / self.others
 
 
 def ranks(
@@ -112,50 +116,38 @@ def recall_at(placed: Ranks, items: int, size: int | None = None) -> Float[np.nd
 
 
 def recall(
-    placements: Sequence[Ranks],
-    speakers: Column,
-    ks: Sequence[int],
-    resampling: Resampling,
-    size: int | None = None,
+    placed: Ranks, speakers: Column, ks: Sequence[int], resampling: Resampling, size: int | None = None
 ) -> pd.DataFrame:
-    """R@K in both readings, first K items and first K percent, averaged over `placements` of the queries.
+    """R@K in both readings, first K items and first K percent, in a gallery of `size` (default: all).
 
-    Table 3 of the paper must be percent: its random row is 1, 2, 5, 10 % for K = 1, 2, 5, 10 of 5,000 faces.
+    Table 3 of the paper must be percent: its random row is 1, 2, 5, 10 % for K = 1, 2, 5, 10 of 5,000 faces. K percent
+    are rounded down to whole faces. Indexed by reading and k.
     """
-    whole = placements[0].others + 1 if size is None else size
+    whole = placed.others + 1 if size is None else size
     rows = []
     for reading in ("items", "percent"):
         for k in ks:
             items = min(k if reading == "items" else k * whole // 100, whole)
-            hits = np.mean([recall_at(placed, items, size) for placed in placements], axis=0)
-            estimate = stats.interval(hits, speakers, resampling, share=True)
+            estimate = stats.interval(recall_at(placed, items, size), speakers, resampling, share=True)
             row = {"reading": reading, "k": k, "items": items, "size": whole, "chance": items / whole}
             rows.append(row | estimate.row())
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).set_index(["reading", "k"])
 
 
-def gallery_recall(
-    pred: Features,
-    true: Features,
-    speakers: Column,
-    ks: Sequence[int],
-    resampling: Resampling,
-    size: int = 100,
-    draws: int = 1,
-    metric: Metric = "cosine",
-) -> pd.DataFrame:
-    """R@K of each clip's own face among size - 1 other speakers, each shown by one of their faces.
+def nearest(
+    queries: Float[np.ndarray, "queries dim"], gallery: Float[np.ndarray, "gallery dim"], metric: Metric, count: int
+) -> Int[np.ndarray, "queries {count}"]:
+    """The first `count` rows of the gallery for each query, best first."""
+    return np.argsort(-similarity(queries, gallery, metric), axis=1, kind="stable")[:, :count]
 
-    Which speakers are shown is averaged out exactly; which of their faces shows them, over `draws` choices.
+
+def at_quantiles(placed: Ranks, quantiles: Sequence[float]) -> Int[np.ndarray, "quantiles"]:
+    """The queries that stand at these quantiles when all are ordered by the rank of their true face, best first.
+
+    So the examples of a figure are chosen by a rule, not by eye.
     """
-    index = stats.number_speakers(speakers, pred=pred, true=true)
-    if size > index.count:
-        raise UserError(f"A gallery of {size} needs as many speakers, not {index.count}: ask for fewer.")
-    placements = []
-    for shown in _shown_faces(index, draws, resampling.seed):
-        loses, ties, opponent = (part.sum(axis=1) for part in _board(pred, true, index, shown, metric))
-        placements.append(Ranks(opponent - loses - ties, ties, index.count - 1))
-    return recall(placements, speakers, ks, resampling, size)
+    order = np.argsort(placed.expected, kind="stable")
+    return order[np.round(np.asarray(quantiles) * (len(order) - 1)).astype(int)]
 
 
 class Board(NamedTuple):
@@ -167,14 +159,6 @@ class Board(NamedTuple):
 
     def among(self, opponent: Bool[np.ndarray, "clips speakers"]) -> "Board":
         return Board(*(part & opponent for part in self))
-
-
-def _shown_faces(index: stats.Speakers, draws: int, seed: int) -> Iterator[Int[np.ndarray, "speakers"]]:
-    """For each draw, the clip whose face shows each speaker."""
-    rng = np.random.default_rng(seed)
-    for _ in range(draws):
-        order = rng.permutation(len(index.codes))
-        yield order[np.unique(index.codes[order], return_index=True)[1]]
 
 
 def _board(
@@ -202,7 +186,6 @@ def matching(
     speakers: Column,
     resampling: Resampling,
     n: int = 2,
-    draws: int = 1,
     metric: Metric = "cosine",
     strata: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -214,13 +197,13 @@ def matching(
     knows nothing but an attribute is this function on the one-hot attribute as both `pred` and `true`.
     """
     index = stats.number_speakers(speakers, pred=pred, true=true)
-    shown = list(_shown_faces(index, draws, resampling.seed))
-    boards = [_board(pred, true, index, faces, metric) for faces in shown]
+    order = np.random.default_rng(resampling.seed).permutation(len(index.codes))
+    shown = order[np.unique(index.codes[order], return_index=True)[1]]  # a random clip of each speaker
+    board = _board(pred, true, index, shown, metric)
     rows = []
     for name, values in _strata(strata, len(pred)).items():
         # A missing label is coded -1 and shares a stratum with nobody.
-        similar = [(values[:, None] == values[faces]) & (values >= 0)[:, None] for faces in shown]
-        rivals = [board.among(mask) for board, mask in zip(boards, similar, strict=True)]
+        rivals = board.among((values[:, None] == values[shown]) & (values >= 0)[:, None])
         estimate = _matching_estimate(rivals, np.asarray(speakers), index, n, resampling)
         rows.append({"others": name, "n": n, "chance": 1 / n} | estimate.row())
     return pd.DataFrame(rows)
@@ -238,22 +221,19 @@ def _strata(strata: pd.DataFrame | None, n_clips: int) -> dict[str, Int[np.ndarr
 
 
 def _matching_estimate(
-    boards: list[Board], speakers: np.ndarray, index: stats.Speakers, n: int, resampling: Resampling
+    board: Board, speakers: np.ndarray, index: stats.Speakers, n: int, resampling: Resampling
 ) -> Estimate:
-    playable = np.all([board.opponent.sum(axis=1) >= n - 1 for board in boards], axis=0)
+    playable = board.opponent.sum(axis=1) >= n - 1
     if not playable.any():
         nothing = float("nan")
         return Estimate(nothing, nothing, nothing, 0, 0, "none", np.empty(0))
     if n > 2:
-        credit = np.mean([matching_credit(board, n)[playable] for board in boards], axis=0)
-        return stats.interval(credit, speakers[playable], resampling, share=True)
+        return stats.interval(matching_credit(board, n)[playable], speakers[playable], resampling, share=True)
     # Each voice counts once, however many opponents its stratum holds.
-    opponents = np.mean([board.opponent[playable] for board in boards], axis=0)
+    opponents = board.opponent[playable]
     weight = 1 / opponents.sum(axis=1, keepdims=True)
-    credit = np.mean([board.loses[playable] + board.ties[playable] / 2 for board in boards], axis=0)
-    won, met = (
-        _by_speaker(cells * weight, index.codes[playable], index.count) for cells in (credit, opponents)
-    )
+    credit = board.loses[playable] + board.ties[playable] / 2
+    won, met = (_by_speaker(cells * weight, index.codes[playable], index.count) for cells in (credit, opponents))
     involved = np.flatnonzero(met.any(axis=0) | met.any(axis=1))
     won, met = (part[np.ix_(involved, involved)] for part in (won, met))
     return stats.crossed(won, met, int(playable.sum()), resampling)
@@ -277,19 +257,17 @@ def matching_credit(board: Board, n: int) -> Float[np.ndarray, "clips"]:
         return (comb(worse + equal + 1, n) - comb(worse, n)) / ((equal + 1) * comb(met, n - 1))
 
 
-def trials(
-    pred: Features, true: Features, speakers: Column, seed: int, impostors: int = 1, metric: Metric = "cosine"
-) -> pd.DataFrame:
+def trials(pred: Features, true: Features, speakers: Column, seed: int, metric: Metric = "cosine") -> pd.DataFrame:
     """Verification trials, one row each: `query` and `face` (speakers), `score`, `same`.
 
-    Every voice meets its own face and `impostors` faces of other speakers.
+    Every voice meets its own face and one of another speaker.
     """
     index = stats.number_speakers(speakers, pred=pred, true=true)
     if index.count < 2:
         raise UserError("Verification needs clips of at least two speakers: pass more clips.")
     names = np.asarray(speakers)
     clips = np.arange(len(names))
-    faces = np.column_stack([clips, *(_another_speaker(index, seed + i) for i in range(impostors))])
+    faces = np.column_stack([clips, _another_speaker(index, seed)])
     scores = np.empty(faces.shape)
     for start in range(0, len(names), QUERY_CHUNK):
         rows = slice(start, start + QUERY_CHUNK)
@@ -316,9 +294,7 @@ def verification(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     query, face = index.codes[: len(table)], index.codes[len(table) :]
     scores, same = table["score"].to_numpy(float), table["same"].to_numpy(bool)
     if same.all() or not same.any():
-        raise UserError(
-            "The column same holds one value only: verification needs matched and unmatched trials."
-        )
+        raise UserError("The column same holds one value only: verification needs matched and unmatched trials.")
 
     def by_trial(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates trials"]:
         # A matched trial has one speaker, who counts once.
@@ -395,3 +371,30 @@ def _without_noise(
     unit, beta = np.sqrt(rows / n_clips), columns / max(rows, 1)
     above = np.maximum(correlations / (unit or 1), 1 + np.sqrt(beta))
     return unit * np.sqrt(np.maximum((above**2 - beta - 1) ** 2 - 4 * beta, 0)) / above
+
+
+class Gallery(NamedTuple):
+    """The faces that held-out voices are compared with: a template a person, the mean feature of their photographs."""
+
+    names: Shaped[np.ndarray, "people"]  # the test speakers, sorted
+    faces: Float32[np.ndarray, "people dim"]  # their templates
+    own: Int[np.ndarray, "test_clips"]  # which of them speaks in each test clip
+    validation: Float32[np.ndarray, "val_clips dim"]  # the template that belongs to each validation clip
+    test: Bool[np.ndarray, "clips"]  # which of the held-out clips are test clips
+
+    @classmethod
+    def of(
+        cls, held: HeldOut, features: Float32[np.ndarray, "photos dim"], owners: Shaped[np.ndarray, "photos"]
+    ) -> "Gallery":
+        """Templates of the held-out speakers; `owners` names the person in each photograph."""
+        templates = pd.DataFrame(features).groupby(owners).mean().astype(np.float32)
+        names, own = np.unique(held.speakers, return_inverse=True)
+        validation = held.clips.loc[~held.test, "speaker_id"]
+        if missing := sorted({*names, *validation} - set(templates.index)):
+            raise UserError(f"There is no photograph of speaker {missing[0]}: make the features of photographs again.")
+        faces, fitted = (templates.loc[people].to_numpy() for people in (names, validation))
+        return cls(names, faces, own, fitted, held.test)
+
+    def likelihood_ratio(self, heard: Float[np.ndarray, "clips dim"], dims: int) -> LikelihoodRatio:
+        """The score fitted on the validation clips; `heard` are the predicted features of all held-out clips."""
+        return LikelihoodRatio.fit(heard[~self.test], self.validation, dims)

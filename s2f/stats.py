@@ -4,7 +4,7 @@ A replicate gives each speaker a weight (how often a draw with replacement picke
 functions of weighted sums, so one matrix product of weights and per-speaker sums makes all replicates.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -153,7 +153,7 @@ def interval(
     """
     values = np.asarray(values, dtype=float)
     weights = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
-    estimate = from_sums(np.stack([values * weights, weights], axis=1), _ratio, speakers, resampling)
+    estimate = ratio(values * weights, weights, speakers, resampling)
     if not share:
         return estimate
     bound = resampling.tail ** (1 / estimate.n_speakers)
@@ -162,9 +162,14 @@ def interval(
     return replace(estimate, low=low, high=high)
 
 
+def ratio(numerator: Column, denominator: Column, speakers: Column, resampling: Resampling) -> Estimate:
+    """Ratio of two sums over clips; NaN where the second is zero."""
+    columns = np.stack([np.asarray(side, dtype=float) for side in (numerator, denominator)], axis=1)
+    return from_sums(columns, _ratio, speakers, resampling)
+
+
 def _ratio(sums: Float[np.ndarray, "replicates 2"]) -> Float[np.ndarray, "replicates"]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums[:, 0] / sums[:, 1]
+    return sums[:, 0] / np.where(sums[:, 1] == 0, np.nan, sums[:, 1])
 
 
 def correlation(x: Column, y: Column, speakers: Column, resampling: Resampling) -> Estimate:
@@ -320,3 +325,17 @@ def combine(
     resampled = np.asarray(function(*(part.resampled for part in parts)))
     low, high = _ends(value, resampled, first.method, resampling)
     return Estimate(value, low, high, first.n_clips, first.n_speakers, first.method, resampled)
+
+
+def against(values: Mapping[str, Column], reference: str, speakers: Column, resampling: Resampling) -> pd.DataFrame:
+    """Mean of a value a clip for each arm, and its `difference` (with interval) from the arm `reference`.
+
+    Both arms are resampled together, so that what they share cancels.
+    """
+    estimates = {name: interval(column, speakers, resampling) for name, column in values.items()}
+    rows = {}
+    for name, estimate in estimates.items():
+        gap = combine(np.subtract, estimate, estimates[reference], resampling=resampling)
+        paired = {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
+        rows[name] = estimate.row() | paired
+    return pd.DataFrame.from_dict(rows, orient="index")

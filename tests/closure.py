@@ -15,14 +15,14 @@ def code(path: Path) -> str:
 
 
 def closure(source: str) -> list[str]:
-    """The files of s2f that this source needs, directly or not; x.yaml beside x.py goes along."""
+    """The files of s2f that this source needs, directly or not; data beside x.py, such as x.yaml, go along."""
     found: set[Path] = set()
     waiting = imported(source)
     while waiting:
         file = waiting.pop()
         found.add(file)
         waiting |= imported(file.read_text()) - found
-    data = {file.with_suffix(".yaml") for file in found if file.with_suffix(".yaml").is_file()}
+    data = {data for file in found for data in file.parent.glob(f"{file.stem}.*")}
     return sorted(str(file.relative_to(ROOT)) for file in found | data)
 
 

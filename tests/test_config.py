@@ -29,7 +29,19 @@ def test_the_default_study_is_valid():
     config.check(PARAMS)
 
 
-@pytest.mark.parametrize("section", config.SECTIONS)
+def test_the_runs_of_the_ablations_are_checked(tmp_path):
+    path = write(tmp_path, lambda sections: sections["ablations"]["full"].update(sped=1))
+    with pytest.raises(UserError, match="unknown key 'full.sped'"):
+        config.check(path)
+    path = write(tmp_path, lambda sections: sections["ablations"]["six_seconds"].update(run="full"))
+    with pytest.raises(UserError, match="'six_seconds' calls itself 'full'"):
+        config.check(path)
+    path = write(tmp_path, lambda sections: sections["ablations"].pop("full"))
+    with pytest.raises(UserError, match="'full' is missing"):
+        config.check(path)
+
+
+@pytest.mark.parametrize("section", sorted(set(config.SECTIONS) - {"ablations"}))
 def test_an_unknown_and_a_missing_key_are_named(tmp_path, section):
     path = write(tmp_path, lambda sections: sections[section].update(sped=1))
     with pytest.raises(UserError, match="unknown key 'sped'"):

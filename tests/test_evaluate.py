@@ -22,8 +22,14 @@ def clips_of(n_speakers, clips, rng, dim=6, noise=0.5):
 def test_feature_similarity_has_the_known_values():
     pred, true = np.array([[3.0, 0], [0, 2.0]]), np.array([[0, 4.0], [0, 1.0]])
     found = evaluate.feature_similarity(pred, true)
-    assert list(found.index) == ["angle_deg", "l2", "l1"]
-    np.testing.assert_allclose(found, [[45, 45], [3, 2], [4, 3]], atol=1e-12)
+    assert list(found.index) == ["angle_deg", "l2", "l1", "scale"]
+    np.testing.assert_allclose(found, [[45, 45], [3, 2], [4, 3], [2.5, 1.5]], atol=1e-12)
+
+
+def test_label_shares_count_people():
+    found = evaluate.label_shares(pd.DataFrame({"sex": ["F", "M", "F", "F"], "group": ["a"] * 4}))
+    assert found["sex"] == {"F": {"value": 0.75, "n": 3}, "M": {"value": 0.25, "n": 1}}
+    assert found["group"] == {"a": {"value": 1.0, "n": 4}}
 
 
 def test_confusion_normalises_rows_and_keeps_empty_ones():
@@ -34,6 +40,12 @@ def test_confusion_normalises_rows_and_keeps_empty_ones():
     assert found.loc["c", "a":"c"].isna().all() and found.loc["c", "n"] == 0
     with pytest.raises(UserError, match="'b' is not one of"):
         evaluate.confusion(np.array(["a"]), np.array(["b"]), ["a"])
+
+
+def test_a_true_label_that_the_classifier_does_not_know_has_a_row_without_shares():
+    found = evaluate.confusion(np.array(["a", "b", "z", "z"]), np.array(["a", "a", "a", "b"]), ["a", "b"])
+    assert list(found.index) == ["a", "b", "z"] and list(found.columns) == ["a", "b", "n"]
+    assert found.loc["z", ["a", "b"]].isna().all() and found.loc["z", "n"] == 2
 
 
 def test_agreement_equals_sklearn(rng):
@@ -124,22 +136,55 @@ def test_craniofacial_stands_beside_the_best_possible(rng):
     assert found["share_of_ceiling"] == pytest.approx(found["r"] / found["ceiling"])
 
 
-def test_attributes_of_each_arm_are_judged_by_one_classifier(rng):
+def test_what_is_beside_the_ceiling_is_paired_with_it(rng):
+    hits = (rng.random(200) < 0.4).astype(float)
+    best = np.maximum(hits, rng.random(200) < 0.5)
+    row = evaluate.beside_ceiling(hits, best, 0.1, np.arange(200), QUICK)
+    share = (hits.mean() - 0.1) / (best.mean() - 0.1)
+    assert (row["chance"], row["value"], row["ceiling"]) == (0.1, hits.mean(), best.mean())
+    assert row["share_of_ceiling"] == pytest.approx(share) and row["share_low"] < share < row["share_high"]
+
+
+@pytest.fixture
+def read(rng):
+    """True labels, and those read off good drawings, off poor ones, and by a classifier that never met a G3."""
     sex = rng.choice(["F", "M"], 200)
-    faces = rng.normal(size=(200, 3)) + 5 * (sex == "M")[:, None]
-    seen, clips = slice(0, 100), slice(100, 200)
-    labels = pd.DataFrame({"sex": sex})
-    noise = rng.normal(size=(100, 3))
-    scores, counts = evaluate.attributes(
-        faces[seen],
-        labels[seen],
-        {"good": faces[clips], "none": noise},
-        labels[clips].reset_index(drop=True),
-        labels[clips].reset_index(drop=True),
-        np.arange(100),
-        QUICK,
-    )
-    assert scores.loc[("sex", "good"), "value"] > 0.95 > 0.7 > scores.loc[("sex", "none"), "value"]
-    nested = evaluate.nested_attributes(scores, counts)
-    assert nested["sex"]["good"]["F"]["value"] == counts["sex", "good"].loc["F", "F"]
-    assert nested["sex"]["none"]["overall"]["value"] == scores.loc[("sex", "none"), "value"]
+    group = np.where(np.arange(200) < 195, "G1", "G3")
+    group[:90] = "G2"
+    true = pd.DataFrame({"sex": sex, "group": group})
+    features = rng.normal(size=(200, 3)) + 5 * np.stack([sex == "M", group == "G2", group == "G3"], axis=1)
+    learned = (rng.random(200) < 0.7) & (group != "G3")
+    arms = {"good": features, "poor": rng.normal(size=(200, 3))}
+    return true, evaluate.read_attributes(features[learned], true[learned], arms)
+
+
+def test_attributes_are_read_by_classifiers_that_know_the_labels_of_training(read):
+    true, found = read
+    assert list(found["good"]["group"].cat.categories) == ["G1", "G2"]
+    scores, matrices = evaluate.attributes(true, found["good"], np.arange(200), QUICK, best=true)
+    poor, _ = evaluate.attributes(true, found["poor"], np.arange(200), QUICK)
+    assert scores.loc["sex", "value"] > 0.95 > 0.7 > poor.loc["sex", "value"]
+    assert scores.loc["sex", "ceiling"] == 1 and "ceiling" not in poor
+    assert matrices["group"]["n"].to_dict() == {"G1": 105, "G2": 90, "G3": 5}
+    assert scores.loc["group", "value"] <= 195 / 200  # nobody can name the others, and they count as errors
+
+
+def test_two_drawings_of_a_clip_are_compared_like_a_drawing_with_the_truth(read):
+    _, found = read
+    same, _ = evaluate.attributes(found["good"], found["good"], np.arange(200), QUICK)
+    _, matrices = evaluate.attributes(found["good"], found["poor"], np.arange(200), QUICK)
+    assert (same["value"] == 1).all()
+    assert matrices["sex"]["n"].to_dict() == found["good"]["sex"].value_counts().sort_index().to_dict()
+
+
+def test_results_of_attributes_hold_every_cell_and_null_what_was_never_learned(read):
+    true, found = read
+    arms = {arm: evaluate.attributes(true, painted, np.arange(200), QUICK) for arm, painted in found.items()}
+    results = evaluate.attribute_results(arms)
+    scores, matrices = arms["poor"]
+    kept, cells = results["attributes"]["sex"]["poor"], results["confusions"]["poor"]["sex"]
+    assert kept["F"] == {"value": matrices["sex"].loc["F", "F"], "n": (true["sex"] == "F").sum()}
+    assert kept["overall"]["value"] == scores.loc["sex", "value"]
+    assert cells["F"]["M"] == matrices["sex"].loc["F", "M"] and sum(cells["F"].values()) == pytest.approx(1)
+    unseen = results["attributes"]["group"]["good"]["G3"]
+    assert np.isnan(unseen["value"]) and unseen["n"] == 5

@@ -104,6 +104,29 @@ def test_float32_landmarks_are_measured_in_float64():
     assert np.array_equal(measured, faces.measures(points.astype(np.float64)))
 
 
+def blobs(rng, count, size=24):
+    """Pictures of a bright spot on grey, and 68 landmarks at fixed steps from its middle."""
+    middle = rng.uniform(9, 15, (count, 1, 2))
+    across = np.square(np.mgrid[:size, :size].transpose(1, 2, 0)[None, :, :, ::-1] - middle[:, None]).sum(axis=-1)
+    images = np.repeat((60 + 180 * np.exp(-across / 20))[..., None], 3, axis=-1).astype(np.uint8)
+    return images, middle + np.random.default_rng(0).normal(size=(1, 68, 2))
+
+
+def test_the_detector_finds_landmarks_that_move_with_the_picture(rng):
+    detector = faces.LandmarkDetector.fit(*blobs(rng, 300))
+    images, landmarks = blobs(rng, 50)
+    errors = detector.errors(images, landmarks)
+    found = detector(images)
+    assert found.shape == (50, 68, 2)
+    assert errors["error_px"] == pytest.approx(np.linalg.norm(found - landmarks, axis=-1).mean())
+    assert errors["error_px"] < 0.2 < 2 < errors["mean_face_px"]
+
+
+def test_the_detector_needs_faces_to_learn_from(rng):
+    with pytest.raises(UserError, match="from 2 faces"):
+        faces.LandmarkDetector.fit(*blobs(rng, 2))
+
+
 @pytest.fixture
 def image(rng):
     return rng.integers(0, 256, (12, 9, 3), dtype=np.uint8)
@@ -148,21 +171,3 @@ def test_half_a_picture_is_refused(rng, tmp_path):
     (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="not a picture"):
         faces.read_image(tmp_path / "a.png")
-
-
-@given(count=st.integers(1, 7), columns=st.integers(1, 4))
-def test_a_sheet_holds_the_images_row_by_row_and_then_white(count, columns):
-    images = np.random.default_rng(0).integers(0, 255, (count, 3, 2, 3), dtype=np.uint8)
-    sheet = faces.sheet(images, columns)
-    rows = -(-count // columns)
-    assert sheet.shape == (3 * rows, 2 * columns, 3)
-    for cell in range(rows * columns):
-        top, left = 3 * (cell // columns), 2 * (cell % columns)
-        expected = images[cell] if cell < count else 255
-        assert (sheet[top : top + 3, left : left + 2] == expected).all()
-
-
-@pytest.mark.parametrize(("count", "columns"), [(0, 3), (3, 0)])
-def test_an_empty_sheet_is_refused(count, columns):
-    with pytest.raises(UserError, match="cannot fill"):
-        faces.sheet(np.zeros((count, 2, 2, 3), np.uint8), columns)

@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from s2f.losses import PAPER_WEIGHTS, Weights, feature_l1, rebalance, speech2face_loss
+from s2f.losses import (
+    KEPT,
+    PAPER_WEIGHTS,
+    Matcher,
+    Weights,
+    contrastive,
+    feature_l1,
+    pixel_l1,
+    rebalance,
+    speech2face_loss,
+)
 from s2f.paths import UserError
 
 
@@ -118,3 +128,39 @@ def test_a_term_without_gradient_cannot_be_balanced(parts):
     _, v_f, *layers = parts
     with pytest.raises(UserError, match="first term of the loss has no gradient"):
         rebalance(v_f, v_f, *layers)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_an_ablation_keeps_its_terms_with_their_weights(parts, name):
+    weights = Weights(3.0, 0.5)
+    terms = speech2face_loss(*parts, weights, KEPT[name])
+    weighted = {"first": terms.first, "cosine": 3 * terms.cosine, "distill": 0.5 * terms.distill}
+    assert terms.total.item() == pytest.approx(sum(weighted[kept].item() for kept in KEPT[name]))
+    assert terms[1:] == speech2face_loss(*parts, weights)[1:]
+
+
+def test_pixel_l1_is_the_mean_over_pixels_and_leaves_the_target_alone(rng):
+    drawn_s, drawn_f = (torch.from_numpy(rng.random((2, 3, 4, 4))).requires_grad_() for _ in range(2))
+    loss = pixel_l1(drawn_s, drawn_f)
+    assert loss.item() == pytest.approx(np.abs((drawn_s - drawn_f).detach().numpy()).mean())
+    loss.backward()
+    assert drawn_f.grad is None and drawn_s.grad.abs().sum() > 0
+
+
+def test_contrastive_is_the_cross_entropy_of_the_own_pair(rng):
+    scores, speakers = torch.from_numpy(rng.uniform(-1, 1, (4, 4))), torch.tensor([7, 3, 7, 5])
+    terms = []
+    for matrix in (scores.numpy() / 0.3, scores.numpy().T / 0.3):
+        for row in range(4):
+            rivals = [c for c in range(4) if c == row or speakers[c] != speakers[row]]
+            terms.append(np.log(np.exp(matrix[row, rivals]).sum()) - matrix[row, row])
+    assert contrastive(scores, speakers).item() == pytest.approx(np.mean(terms))
+
+
+def test_a_matcher_starts_at_the_principal_components_and_compares_directions(rng):
+    faces = torch.from_numpy(rng.normal(size=(200, 6)) * [9, 5, 3, 1, 1, 1] + 4)
+    matcher = Matcher(faces, dims=2)
+    space = ((faces - matcher.mean) @ matcher.voice.T).detach().numpy()
+    np.testing.assert_allclose(np.cov(space.T, bias=True), np.eye(2), atol=1e-9)
+    scores = matcher(faces[:3], 2 * faces[:3] - matcher.mean)
+    np.testing.assert_allclose(np.diag(scores.detach()), 1)

@@ -1,4 +1,4 @@
-"""The ledger holds what the paper printed, and refuses what is not an entry."""
+"""The ledger holds what the paper published, and refuses what is not an entry."""
 
 import pytest
 
@@ -6,67 +6,83 @@ from s2f.faces import MEASURES
 from s2f.paper import load
 from s2f.paths import UserError
 
-ENTRY = """
-- where: Table 2
-  unit: degrees
-  why_differs: another feature
-  rows:
-    - {key: angle, what: Angle, reported: 45.75, ours: evaluate.angle}
+LEDGER = """
+- id: table2
+  where: Table 2
+  title: Similarity
+  claim: It is similar.
+  notebooks: [40_evaluate]
+  functions: [s2f.evaluate.angles]
+  groups:
+    - title: Angle
+      unit: degrees
+      why_differs: another feature
+      rows:
+        - {key: table2.angle, what: 6 s, reported: 45.75, ours: evaluate.angle}
 """
+AGAIN = "    - {key: table2.angle, what: Again, reported: 1.0, ours: null}\n        - {"
 
 
 def reported(prefix):
-    return {entry.key: entry.reported for entry in load().entries if entry.key.startswith(prefix)}
+    return load().reported(prefix)
 
 
 def test_every_published_number_is_there():
-    assert len(reported("table2.")) == 6
-    assert len(reported("table3.")) == 6 * 4 + 4
-    assert set(reported("fig5c.")) == {
-        f"fig5c.{name}" for name in (*MEASURES, "random") if name != "philtrum_width"
-    }
-    assert len(reported("fig4.gender.")) == 2 and len(reported("fig4.decoder.")) == 2
-    assert len(reported("fig4.age.")) == 7 and len(reported("fig4.ethnicity.")) == 4
+    assert len(reported("table2")) == 6
+    assert len(reported("table3")) == 6 * 4 + 4
+    assert set(reported("fig5c")) == {*MEASURES, "random"} | {f"drawn.{name}" for name in MEASURES}
+    for arm in ("from_voice", "from_face", "face_to_voice"):
+        assert len(reported(f"fig4a.gender.{arm}")) == 2
+        assert len(reported(f"fig4a.age.{arm}")) + len({arm} & set(reported("fig4a.young"))) == 7
+        assert len(reported(f"fig4a.ethnicity.{arm}")) == 4
+
+
+def test_shares_of_the_test_sum_to_all_of_it():
+    for classes in (["female", "male"], [f"age.{age}" for age in range(10, 90, 10)]):
+        assert sum(reported("fig4b")[name] for name in classes) == pytest.approx(100, abs=0.03)
+    assert sum(reported("fig4b.ethnicity").values()) == pytest.approx(100, abs=0.03)
 
 
 def test_recall_grows_with_k_and_with_the_length_of_the_voice():
-    table = reported("table3.")
+    table = reported("table3")
     for metric in ("l1", "l2", "cosine"):
-        short, long = (
-            [table[f"table3.{seconds}s.{metric}.r{k}"] for k in (1, 2, 5, 10)] for seconds in (3, 6)
-        )
+        short, long = ([table[f"{seconds}s.{metric}.r{k}"] for k in (1, 2, 5, 10)] for seconds in (3, 6))
         assert short == sorted(short) and long == sorted(long)
         assert all(a < b for a, b in zip(short, long, strict=True))
 
 
 def test_each_number_of_ours_stands_in_one_row_only():
     ours = [entry.ours for entry in load().entries if entry.ours]
-    assert len(ours) == len(set(ours))
+    assert sorted(ours) == sorted(set(ours))
+
+
+def test_what_has_no_number_has_a_finding_in_words():
+    entries = [entry for entry in load().entries if entry.reported is None]
+    assert entries and all(entry.finding for entry in entries)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("reported: 45.75, ", "", "0.rows.0.reported: Field required"),
-        ("reported: 45.75", 'reported: "45.75"', "0.rows.0.reported"),
-        ("what: Angle", "whta: Angle", "0.rows.0.what"),
-        ("unit: degrees", "unit: miles", "0.unit"),
-        ("why_differs: another feature", 'why_differs: ""', "0.why_differs"),
-        (
-            "    - {",
-            "    - {key: angle, what: Again, reported: 1.0, ours: null}\n    - {",
-            "'angle' stands twice",
-        ),
+        ("reported: 45.75, ", "", "0.groups.0: .*'table2.angle' has neither a reported number nor a finding"),
+        ("reported: 45.75", 'reported: "45.75"', "0.groups.0.rows.0.reported"),
+        ("what: 6 s", "whta: 6 s", "0.groups.0.rows.0.what"),
+        ("unit: degrees", "unit: miles", "0.groups.0.unit"),
+        ("why_differs: another feature", 'why_differs: ""', "0.groups.0.why_differs"),
+        ("[40_evaluate]", "[]", "0.notebooks"),
+        ("key: table2.angle", "key: fig2.angle", "'fig2.angle' does not begin with 'table2.'"),
+        ("    - {", AGAIN, "'table2.angle' stands twice"),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path, before, after, message):
     path = tmp_path / "paper.yaml"
-    path.write_text(ENTRY)
+    path.write_text(LEDGER)
     assert load(path).entries[0].where == "Table 2"
-    path.write_text(ENTRY.replace(before, after))
+    path.write_text(LEDGER.replace(before, after))
     with pytest.raises(UserError, match=message):
         load(path)
 
 
 def test_numbers_of_one_table_by_the_rest_of_their_key():
-    assert load().reported("fig5c")["nasal_index"] == 0.38
+    assert reported("fig5c")["nasal_index"] == 0.38
+    assert "within.nasal_index" not in reported("fig5c")  # a finding, no number

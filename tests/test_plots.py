@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from s2f import audit, evaluate
 from s2f.faces import MEASURES
-from s2f.plots import census, forest, pictures, scores, space, style
+from s2f.plots import census, forest, pictures, scores, style
 from s2f.stats import Resampling
 
 
@@ -18,9 +18,7 @@ def one_style():
 
 def estimates(n=3, **columns):
     value = np.linspace(0.3, 0.6, n)
-    return pd.DataFrame(
-        {"value": value, "low": value - 0.1, "high": value + 0.1, "n_speakers": 40, **columns}
-    )
+    return pd.DataFrame({"value": value, "low": value - 0.1, "high": value + 0.1, "n_speakers": 40, **columns})
 
 
 def curve():
@@ -34,16 +32,18 @@ def duration_curve():
 
 
 def confusion_matrices():
-    sex = evaluate.confusion(pd.Series(["F", "F", "M"]), pd.Series(["F", "M", "M"]), ["F", "M"])
-    nobody_in_g2 = pd.Series(["G1", "G3", "G3"]), pd.Series(["G1", "G1", "G3"])
-    group = evaluate.confusion(*nobody_in_g2, ["G1", "G2", "G3"])
-    return scores.confusion_matrices({"sex": sex, "group": group})
+    """Nobody is in G2, and the classifier never met a G4."""
+    group = pd.Series(["G1", "G3", "G3", "G4"]), pd.Series(["G1", "G1", "G3", "G1"])
+    table = evaluate.confusion(*group, ["G1", "G2", "G3"])
+    return scores.confusion_matrices(dict.fromkeys(scores.COMPARED, table), "apparent_group")
+
+
+def measures(**columns):
+    return estimates(len(MEASURES), measure=MEASURES, random=0.02, **columns).rename(columns={"value": "r"})
 
 
 def craniofacial_bars():
-    table = estimates(len(MEASURES)).rename(columns={"value": "r"})
-    paper = [np.nan] + [0.2] * (len(MEASURES) - 1)
-    return scores.craniofacial_bars(table.assign(measure=MEASURES, ceiling=0.8, random=0.02, paper=paper))
+    return scores.craniofacial_bars(measures(ceiling=0.8), measures(paper=[np.nan] + [0.2] * (len(MEASURES) - 1)))
 
 
 def recall_curves():
@@ -53,9 +53,7 @@ def recall_curves():
 
 def group_forest():
     rng = np.random.default_rng(1)
-    groups = pd.DataFrame(
-        {"sex": rng.choice(["F", "M"], 60), "group": ["G1"] * 30 + ["G2"] * 25 + ["G3"] * 5}
-    )
+    groups = pd.DataFrame({"sex": rng.choice(["F", "M"], 60), "group": ["G1"] * 30 + ["G2"] * 25 + ["G3"] * 5})
     hits, speakers = rng.random(60), np.arange(60)
     table = audit.disaggregate(
         hits, groups, speakers, Resampling(seed=1, replicates=100), metric="recall", permutations=99
@@ -65,9 +63,7 @@ def group_forest():
 
 def negative_controls():
     binary = estimates(control=["glasses", "background", "light"], metric="auc", chance=0.5)
-    return scores.negative_controls(
-        pd.concat([binary, estimates(1, control=["skin"], metric="r", chance=0.0)])
-    )
+    return scores.negative_controls(pd.concat([binary, estimates(1, control=["skin"], metric="r", chance=0.0)]))
 
 
 def gallery():
@@ -75,37 +71,35 @@ def gallery():
     return pictures.gallery({"true": faces, "from voice": faces}, ["F 30", "M 50"])
 
 
+def retrieved():
+    people = np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3)
+    own, found = np.array([3, 1]), np.array([[4, 3, 0], [0, 2, 4]])
+    return pictures.retrieved(people[:2], people, own, found, ["rank 2 of 5", "rank 5 of 5"])
+
+
 def spectrogram():
     return pictures.spectrogram(np.random.default_rng(1).random((2, 20, 257)))
 
 
-def scatter_projection():
-    return space.scatter_projection(np.random.default_rng(1).random((10, 2)), ["F", "M"] * 5, "PCA")
-
-
 def people_overview():
     n = np.arange(20)
-    people = pd.DataFrame(
-        {"sex": np.where(n % 2, "F", "M"), "age": 20 + n, "f0_hz": 100.0 + n, "vtl_cm": 15 + n / 10}
-    )
+    people = pd.DataFrame({"sex": np.where(n % 2, "F", "M"), "age": 20 + n, "f0_hz": 100.0 + n, "vtl_cm": 15 + n / 10})
     return census.people_overview(
         people.assign(group=np.where(n % 3, "G1", "G2"), language=np.where(n % 4, "de", "fr"))
     )
 
 
-FIGURES = (
-    curve,
+RESULTS = (
     duration_curve,
     confusion_matrices,
     craniofacial_bars,
     recall_curves,
     group_forest,
     negative_controls,
-    gallery,
-    spectrogram,
-    scatter_projection,
     people_overview,
 )
+PICTURES = (gallery, retrieved)
+FIGURES = (*RESULTS, *PICTURES, curve, spectrogram)
 each_figure = pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 
 
@@ -114,13 +108,11 @@ def panels(figure):
     return [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
 
 
-@each_figure
+@pytest.mark.parametrize("draw", [*RESULTS, curve, spectrogram], ids=lambda draw: draw.__name__)
 def test_every_panel_says_what_its_axes_are(draw):
     figure = draw()
     assert isinstance(figure, Figure)
     for ax in panels(figure):
-        if draw is gallery:
-            continue
         named_rows = [label.get_text() for label in ax.get_yticklabels()]
         assert ax.get_xlabel()
         assert ax.get_ylabel() or all(named_rows)
@@ -132,19 +124,16 @@ def test_the_gallery_names_its_rows_and_its_people():
     assert (true_left.get_title(), true_right.get_title()) == ("F 30", "M 50")
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [
-        duration_curve,
-        confusion_matrices,
-        craniofacial_bars,
-        recall_curves,
-        group_forest,
-        negative_controls,
-        scatter_projection,
-        people_overview,
-    ],
-)
+def test_the_true_face_is_framed_where_it_is_found():
+    rows = np.reshape([ax for ax in panels(retrieved()) if ax.images], (2, 5))
+    framed = [[ax.spines["left"].get_visible() for ax in row] for row in rows]
+    assert framed == [[False, False, False, True, False], [False] * 5]
+    assert [row[0].get_ylabel() for row in rows] == ["rank 2 of 5", "rank 5 of 5"]
+    true, another, found = (rows[0, column].images[0].get_array() for column in (1, 2, 3))
+    assert (found == true).all() and not (another == true).all()
+
+
+@pytest.mark.parametrize("draw", RESULTS, ids=lambda draw: draw.__name__)
 def test_figures_of_results_say_how_many_speakers(draw):
     figure = draw()
     texts = [ax.get_title(loc="left") for ax in figure.axes]
@@ -163,10 +152,18 @@ def test_a_figure_is_saved_as_the_same_bytes_twice(draw, tmp_path):
         assert first == second and b"matplotlib version" not in first.lower()
 
 
-def test_the_confusion_matrix_shows_shares_of_the_row_and_leaves_empty_rows_out():
-    group = panels(confusion_matrices())[1]
-    assert [text.get_text() for text in group.texts] == ["1.00", "0.00", "0.00", "0.50", "0.00", "0.50"]
-    assert [label.get_text() for label in group.get_yticklabels()][1] == "G2  (n = 0)"
+def test_the_confusion_matrix_shows_percent_of_the_row_and_says_which_rows_have_none():
+    matrix = panels(confusion_matrices())[0]
+    assert [text.get_text() for text in matrix.texts] == ["100", "0", "0", "50", "0", "50"]
+    rows = [label.get_text() for label in matrix.get_yticklabels()]
+    assert rows == ["G1  (n = 1)", "G2  (n = 0)", "G3  (n = 2)", "G4  (n = 1, not learned)"]
+
+
+def test_the_paper_stands_beside_the_landmarks_that_were_detected():
+    (ax,) = craniofacial_bars().axes
+    ceiling, paper = ([line for line in ax.lines if line.get_label() == name] for name in ("ceiling", "paper"))
+    assert len(ceiling) == len(paper) == 1
+    assert ceiling[0].get_ydata()[0] > 0 > paper[0].get_ydata()[0]
 
 
 def test_whiskers_never_point_backwards():

@@ -157,12 +157,6 @@ def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path):
         predict.Speech2Face.load(tmp_path)
 
 
-def test_a_template_is_the_mean_of_a_persons_photographs():
-    features = np.array([[1.0, 0], [0, 4], [3, 0], [5, 5]], np.float32)
-    found = predict.templates(features, np.array(["b", "a", "b", "c"]), np.array(["a", "b", "a"]))
-    np.testing.assert_array_equal(found, [[0, 4], [2, 0], [0, 4]])
-
-
 def test_facts_are_read_back_and_missed_by_name(tmp_path):
     predict.write_facts(tmp_path, 3.0, np.array([[1.0, 3.0], [3.0, 5.0]], np.float32))
     assert predict.read_facts(tmp_path) == {"seconds": 3.0, "mean_feature": [2.0, 4.0]}

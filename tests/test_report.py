@@ -5,105 +5,105 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from s2f import paper
 from s2f.paths import UserError
-from s2f.plots import style
-from s2f.plots.pictures import gallery
-from s2f.report import CAVEAT, Picture, findings, ledger_rows, load_results, lookup, write
+from s2f.report import CAVEAT, findings, ledger_rows, load_results, lookup, number, printed, source, write
+
+SPEAKERS = "The speakers are synthetic."
 
 
-def entry(key, ours, unit="share", headline=False):
-    return {
-        "where": "Table 0",
-        "unit": unit,
-        "why_differs": "another <world>",
-        "rows": [{"key": key, "what": f"What {key} is", "reported": 0.5, "ours": ours, "headline": headline}],
-    }
+def row(key, ours, **more):
+    return {"key": key, "what": f"the {key.split('.')[1]}", "reported": 0.5, "ours": ours} | more
+
+
+def group(unit, *rows, why="another <world>"):
+    return {"title": f"In {unit}", "unit": unit, "why_differs": why, "rows": list(rows)}
+
+
+def experiment(name, *groups, **more):
+    fixed = {"notebooks": ["40_evaluate"], "functions": ["s2f.evaluate.angles"], "groups": list(groups)}
+    return {"id": name, "where": name.title(), "title": f"About {name}", "claim": "It works."} | fixed | more
 
 
 @pytest.fixture
 def ledger():
+    recall = row("search.recall", "retrieval.recall.value", headline=True)
     return paper.Ledger(
-        groups=[
-            entry("angle", "evaluate.angle.mean", "degrees", headline=True),
-            entry("recall", "retrieval.recall.value", "percent", headline=True),
-            entry("chance", "retrieval.recall.chance", "percent"),
-            entry("ethnicity", None),
+        experiments=[
+            experiment(
+                "angles",
+                group("degrees", row("angles.angle", "evaluate.angle.mean", headline=True)),
+                figures=[{"file": "evaluate/square", "caption": "Angles."}],
+            ),
+            experiment(
+                "search",
+                group("percent", recall, row("search.chance", "retrieval.recall.chance")),
+                group("share", row("search.ethnicity", None, reported=0.61)),
+                figures=[{"file": "evaluate/broad", "caption": "Faces of 1 speaker."}],
+            ),
+            experiment(
+                "controls",
+                group("share", row("controls.x", "evaluate.x.value", reported=None, finding="a mean face")),
+                beyond=True,
+            ),
+            experiment("audit", beyond=True),
         ]
     )
 
 
 @pytest.fixture
 def results():
-    def group(attribute, name, estimate, **more):
-        numbers = {
-            "difference": None,
-            "ci_lo": None,
-            "ci_hi": None,
-            "p_raw": None,
-            "null_mean": None,
-            "null_p95": None,
-        }
-        return (
-            {
-                "attribute": attribute,
-                "group": name,
-                "metric": "recall",
-                "n_speakers": 40,
-                "estimate": estimate,
-            }
-            | numbers
-            | more
-        )
+    def member(attribute, name, estimate, **more):
+        empty = dict.fromkeys(["difference", "ci_lo", "ci_hi", "p_raw", "null_mean", "null_p95"])
+        known = {"attribute": attribute, "group": name, "metric": "recall", "n_speakers": 40, "estimate": estimate}
+        return empty | known | more
 
     def gap(attribute, estimate, p):
-        return group(attribute, "gap", estimate, p_raw=p, null_mean=0.05, null_p95=0.12)
+        return member(attribute, "gap", estimate, p_raw=p, null_mean=0.05, null_p95=0.12)
 
     def control(name, value, bound):
         beside = {"low": value - 0.04, "high": value + 0.04, "bound": bound, "n_speakers": 40, "chance": 0.5}
-        return {
-            "control": name,
-            "metric": "auc",
-            "value": value,
-            "at_chance": abs(value - 0.5) < 0.04,
-        } | beside
+        return {"control": name, "metric": "auc", "value": value, "at_chance": abs(value - 0.5) < 0.04} | beside
 
     return {
         "evaluate": {
             "controls": [control("light", 0.5, 0.04), control("glasses", 0.55, 0.09)],
             "angle": {"mean": 50.0, "low": 49.0, "high": 51.0, "chance": 90.0, "ceiling": 40.0},
+            "x": {"value": 0.25, "n_speakers": 123},
         },
         "retrieval": {"recall": {"value": 0.109, "low": 0.1, "high": 0.12, "n_speakers": 400, "chance": 0.01}},
         "audit": {
             "groups": [
-                group("all", "overall", 0.5),
+                member("all", "overall", 0.5),
                 gap("sex", 0.06, 0.4),
-                group("sex", "F", 0.5, difference=0.02),
-                group("sex", "M", 0.48, difference=-0.02),
+                member("sex", "F", 0.5, difference=0.02),
+                member("sex", "M", 0.48, difference=-0.02),
                 gap("group", 0.2, 0.001),
-                group("group", "G1", 0.55, difference=0.08),
-                group("group", "G4", 0.35, difference=-0.2),
-                group("group", "G5", None, suppressed_reason="fewer than 10 speakers"),
+                member("group", "G1", 0.55, difference=0.08),
+                member("group", "G4", 0.35, difference=-0.2),
+                member("group", "G5", None, suppressed_reason="fewer than 10 speakers"),
             ],
         },
     }
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    style.use()
-    faces = np.zeros((1, 8, 8, 3), np.uint8)
-    for name in ("gallery_test", "other"):
-        style.save(gallery({"true": faces}, ["F 30"]), tmp_path / f"{name}.png")
-    return [
-        Picture(tmp_path / "other.png", "Recall, n = 400 speakers.", "60_retrieval"),
-        Picture(tmp_path / "gallery_test.png", "Faces of 1 speaker.", "40_evaluate"),
-    ]
+def folder(tmp_path):
+    (tmp_path / "figures" / "evaluate").mkdir(parents=True)
+    for name, width in (("square", 8), ("broad", 1200)):
+        Image.fromarray(np.zeros((8, width), np.uint8)).save(tmp_path / "figures" / "evaluate" / f"{name}.png")
+    return tmp_path
+
+
+def page_of(folder, ledger, results, complete=True):
+    write(folder, ledger, results, "A study", SPEAKERS, complete)
+    return (folder / "report.html").read_text()
 
 
 def test_our_numbers_stand_in_the_unit_of_the_paper(ledger, results):
-    angle, recall, chance, ethnicity = ledger_rows(ledger, results)
+    angle, recall, chance, ethnicity, _ = ledger_rows(ledger, results)
     assert (angle.ours, angle.low, angle.ceiling) == (50.0, 49.0, 40.0)
     assert (recall.ours, recall.high, recall.chance) == pytest.approx((10.9, 12.0, 1.0))
     assert recall.n_speakers == 400
@@ -113,8 +113,8 @@ def test_our_numbers_stand_in_the_unit_of_the_paper(ledger, results):
 
 def test_the_share_of_the_ceiling_runs_from_chance_also_where_less_is_better(ledger, results):
     angle, recall, *_ = ledger_rows(ledger, results)
-    assert angle.share_of_ceiling == pytest.approx((90 - 50) / (90 - 40))
-    assert recall.share_of_ceiling is None  # no ceiling is known
+    assert angle.share == pytest.approx((90 - 50) / (90 - 40))
+    assert recall.share is None  # no ceiling is known
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,12 @@ def test_the_share_of_the_ceiling_runs_from_chance_also_where_less_is_better(led
 def test_a_missing_result_is_named(results, key, message):
     with pytest.raises(UserError, match=re.escape(message)):
         lookup(results, key)
+    assert lookup(results, key, complete=False) is None
 
 
 def test_a_result_that_is_no_number_is_named(results):
-    ledger = paper.Ledger(groups=[entry("angle", "evaluate.angle")])
-    with pytest.raises(UserError, match="'evaluate.angle' of entry 'angle' is not a number"):
+    ledger = paper.Ledger(experiments=[experiment("e", group("share", row("e.angle", "evaluate.angle")))])
+    with pytest.raises(UserError, match="'evaluate.angle' of entry 'e.angle' is not a number"):
         ledger_rows(ledger, results)
 
 
@@ -142,54 +143,87 @@ def test_the_finding_that_luck_explains_least_comes_first(results):
     assert second["attribute"] == "sex"
 
 
-def test_the_page_holds_all_there_is_and_loads_nothing(tmp_path, ledger, results, pictures):
-    write(tmp_path, ledger, results, pictures, "A study")
-    page = (tmp_path / "report.html").read_text()
-    assert CAVEAT.split(".")[0] in page
-    titles = re.findall("<h2>(.*?)</h2>", page)
-    assert [title.split()[0] for title in titles] == [
-        "Headline",
-        "Gallery",
-        "The",
-        "Figures",
-        "Audit:",
-        "Negative",
-        "How",
-    ]
-    assert "80% of the way from chance (90) to the ceiling (40)" in page
-    assert "10.9 [10, 12]" in page
-    assert page.index("Faces of 1 speaker") < page.index("Recall, n = 400 speakers")
-    assert page.index("glasses") < page.index(">light<")
-    assert "another &lt;world&gt;" in page
-    sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
-    assert len(sources) == 2 and all(source.startswith("data:image/png") for source in sources)
-    assert "http" not in page and "url(" not in page
+def test_published_numbers_keep_their_digits_and_ours_have_three():
+    assert [printed(value) for value in (0.3, 28.92, 0.038, 148062976.0, None)] == [
+        "0.30", "28.92", "0.038", "148,062,976", "–",
+    ]  # fmt: skip
+    assert [number(value) for value in (0.3, 28.92, 100.2, 40, 1124208, None)] == [
+        "0.300", "28.9", "100", "40", "1,124,208", "–",
+    ]  # fmt: skip
 
 
-def test_the_card_and_the_json_have_the_numbers_of_the_page(tmp_path, ledger, results, pictures):
-    write(tmp_path, ledger, results, pictures, "A study")
-    card = (tmp_path / "model_card.md").read_text()
-    assert card.startswith("---\n") and "| What angle is (degrees) | 0.5 | 50 [49, 51] | 90 | 40 | 80% |" in card
-    report = json.loads((tmp_path / "report.json").read_text())
-    angle = report["rows"][0]
-    assert (angle["key"], angle["ours"], angle["reported"], angle["share_of_ceiling"]) == (
-        "angle",
-        50,
-        0.5,
-        0.8,
-    )
-    assert report["headlines"] == ["angle", "recall"]
-    assert load_results(tmp_path) == {}  # the report is no result that a report reads
+def test_a_section_an_experiment_in_the_order_of_the_ledger(folder, ledger, results):
+    page = page_of(folder, ledger, results)
+    assert re.findall('<section id="(.*?)">', page) == ["angles", "search", "controls", "audit"]
+    assert re.findall('<li><a href="#(.*?)"', page) == ["angles", "search", "controls", "audit"]
+    assert page.index(">The paper<") < page.index(">Beyond the paper<") < page.index('<section id="angles"')
 
 
-def test_the_same_results_give_the_same_bytes(tmp_path, ledger, results, pictures):
-    turns = [tmp_path / "a", tmp_path / "b"]
-    for folder in turns:
-        write(folder, ledger, results, pictures, "A study")
-    for name in ("report.json", "report.html", "model_card.md"):
-        assert (turns[0] / name).read_bytes() == (turns[1] / name).read_bytes()
+def test_a_section_has_numbers_reason_figure_and_code(folder, ledger, results):
+    page = page_of(folder, ledger, results)
+    assert f"{CAVEAT} {SPEAKERS}" in page
+    assert "80% of the way from chance (90.0) to the ceiling (40.0)" in page
+    assert "<b>10.9</b> [10.0, 12.0]" in page
+    assert "another &lt;world&gt;" in page and "n = 123 speakers" in page
+    assert "Expected: a mean face" in page
+    assert '<a href="../build/run/40_evaluate.html">' in page
+    assert page.count("def angles(") == 4
+    assert page.index("glasses") < page.index("light <span")  # of the controls, the worst comes first
 
 
-def test_a_figure_that_is_not_there_is_named(tmp_path, ledger, results):
-    with pytest.raises(UserError, match="missing.png"):
-        write(tmp_path, ledger, results, [Picture(tmp_path / "missing.png", "x", "40_evaluate")], "A study")
+def test_what_has_no_counterpart_takes_one_line_and_a_reason_is_said_once(folder, ledger, results):
+    _, search, _ = page_of(folder, ledger, results).split("<section id=", 3)[1:]
+    assert "Paper: the ethnicity 0.61. Not in this study." in search
+    assert search.count("Why it differs") == 1  # both groups differ for the same reason
+
+
+def test_the_page_loads_nothing(folder, ledger, results):
+    page = page_of(folder, ledger, results)
+    assert len(re.findall('src="data:image/png;base64,', page)) == page.count("src=") == 2
+    assert "http" not in page and "url(" not in page and "<script" not in page
+
+
+def test_narrow_figures_stand_beside_the_numbers_and_wide_ones_below(folder, ledger, results):
+    angles, search, *_ = page_of(folder, ledger, results).split("<section id=")[1:]
+    assert 'class="beside"' in angles and 'class="beside"' not in search
+    assert "Faces of 1 speaker." in search
+
+
+def test_the_card_and_the_json_have_the_numbers_of_the_page(folder, ledger, results):
+    write(folder, ledger, results, "A study", SPEAKERS)
+    card = (folder / "model_card.md").read_text()
+    assert card.startswith("---\n") and SPEAKERS in card
+    assert "| In degrees: the angle (degrees) | 0.50 | 50.0 [49.0, 51.0] | 90.0 | 40.0 | 80% |" in card
+    report = json.loads((folder / "report.json").read_text())
+    shown = {name: report["rows"][0][name] for name in ("key", "ours", "metric", "reported", "share_of_ceiling")}
+    assert list(shown.values()) == ["angles.angle", 50, "evaluate.angle.mean", 0.5, 0.8]
+    assert report["headlines"] == ["angles.angle", "search.recall"]
+    assert load_results(folder) == {}  # the report is no result that a report reads
+
+
+def test_the_same_results_give_the_same_bytes(folder, ledger, results):
+    names = ("report.json", "report.html", "model_card.md")
+    page_of(folder, ledger, results)
+    first = [(folder / name).read_bytes() for name in names]
+    page_of(folder, ledger, results)
+    assert first == [(folder / name).read_bytes() for name in names]
+
+
+def test_what_is_missing_is_named_or_left_out_where_the_study_is_not_complete(folder, ledger, results):
+    (folder / "figures" / "evaluate" / "broad.png").unlink()
+    with pytest.raises(UserError, match="broad.png"):
+        write(folder, ledger, results, "A study", SPEAKERS)
+    del results["retrieval"], results["audit"], results["evaluate"]["controls"]
+    with pytest.raises(UserError, match="retrieval.recall"):
+        write(folder, ledger, results, "A study", SPEAKERS)
+    page = page_of(folder, ledger, results, complete=False)
+    assert "Paper: the recall 0.50, the chance 0.50. Not in this study." in page
+    assert "Faces of 1 speaker" not in page and "Angles." in page
+
+
+def test_code_is_found_without_importing_it():
+    assert source("s2f.plots.style.save").startswith("def save(")
+    assert source("s2f.retrieval.LikelihoodRatio").startswith("class LikelihoodRatio")
+    for name, message in (("s2f.nowhere.angles", "no module 's2f.nowhere'"), ("s2f.evaluate.angels", "no 'angels'")):
+        with pytest.raises(UserError, match=message):
+            source(name)

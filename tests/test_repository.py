@@ -103,6 +103,7 @@ def stages() -> dict[str, dict]:
     found = {}
     chain = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
     for name, stage in chain["stages"].items():
+        stage = stage.get("do", stage)  # one with `foreach` stands for many: a section of params.yaml each
         words = shlex.split(stage["cmd"])
         if words[:4] != ["python", "-m", "s2f.notebook", "run"]:
             continue
@@ -124,7 +125,10 @@ def test_there_are_stages():
 
 @each_stage
 def test_parameters_of_the_notebook_are_those_of_the_study(stage):
-    assert parameters(stage["notebook"]) == config.read(ROOT / "params.yaml")[stage["section"]]
+    section = config.read(ROOT / "params.yaml")
+    for key in stage["section"].replace("${key}", "full").split("."):
+        section = section[key]
+    assert parameters(stage["notebook"]) == section
 
 
 @each_stage

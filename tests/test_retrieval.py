@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from s2f import retrieval
+from s2f import manifest, retrieval
 from s2f.paths import UserError
 from s2f.stats import Resampling
 
@@ -70,8 +70,10 @@ def test_an_embedding_that_knows_nothing_scores_chance_exactly(metric, rng):
     pred, true, speakers = world(rng, clips=3)
     nowhere = np.full_like(true, 0.3)
     for shown in (nowhere, true):  # every pair ties, or every voice orders the faces in the same way
-        one = retrieval.gallery_recall(nowhere, shown, speakers, [1, 5, 10], QUICK, size=20, metric=metric)
-        np.testing.assert_allclose(one.value, one.chance, atol=1e-12)
+        placed = retrieval.ranks(nowhere, shown[::3], speakers, metric)
+        for size in (None, 20):
+            found = retrieval.recall(placed, speakers, [1, 5, 10], QUICK, size)
+            np.testing.assert_allclose(found.value, found.chance, atol=1e-12)
         pairs = retrieval.matching(nowhere, shown, speakers, QUICK, metric=metric)
         np.testing.assert_allclose(pairs.value, 0.5, atol=1e-12)
     many = retrieval.matching(pred, nowhere, speakers, QUICK, n=7, metric=metric)
@@ -82,7 +84,9 @@ def test_an_embedding_that_knows_nothing_scores_chance_exactly(metric, rng):
 
 def test_a_perfect_prediction_is_always_first(rng):
     _, true, speakers = world(rng, clips=2)
-    assert (retrieval.gallery_recall(true, true, speakers, [2], QUICK, size=50)["value"] == 1).all()
+    placed = retrieval.ranks(true, true[::2], speakers)
+    assert (retrieval.recall(placed, speakers, [1], QUICK, size=50).loc["items", "value"] == 1).all()
+    assert (placed.wins == 1).all()
     assert (retrieval.matching(true, true, speakers, QUICK, n=10)["value"] == 1).all()
     verified = retrieval.verification(retrieval.trials(true, true, speakers, seed=0), QUICK)
     np.testing.assert_allclose(verified["value"], [1, 0], atol=1e-12)
@@ -100,6 +104,7 @@ def test_matching_of_pairs_equals_the_mean_over_trials(rng):
     away = np.array([[distance(p, t, "cosine") for t in true] for p in pred])
     trials = [away[i, i] < away[i, j] for i in range(70) for j in range(70) if speakers[i] != speakers[j]]
     assert retrieval.matching(pred, true, speakers, QUICK)["value"][0] == pytest.approx(np.mean(trials))
+    assert retrieval.ranks(pred, true[::2], speakers).wins.mean() == pytest.approx(np.mean(trials))
 
 
 def test_intervals_of_matching_cover_the_truth():
@@ -137,16 +142,48 @@ def test_strata_keep_missing_labels_and_lonely_people_out(rng):
 def test_both_readings_of_recall(rng):
     pred, true, speakers = world(rng, n_speakers=200, clips=1)
     placed = retrieval.ranks(pred, true, np.arange(200))
-    found = retrieval.recall([placed], speakers, [1, 5], QUICK)
+    found = retrieval.recall(placed, speakers, [1, 5], QUICK)
+    assert list(found.index) == [("items", 1), ("items", 5), ("percent", 1), ("percent", 5)]
     assert list(found["items"]) == [1, 5, 2, 10]
     assert list(found["chance"]) == [0.005, 0.025, 0.01, 0.05]
     np.testing.assert_allclose(found["value"], [(placed.better < items).mean() for items in (1, 5, 2, 10)])
 
 
+def test_the_nearest_are_the_first_in_order(rng):
+    queries, gallery = rng.normal(size=(5, 4)), rng.normal(size=(30, 4))
+    found = retrieval.nearest(queries, gallery, "cosine", 3)
+    for query, rows in zip(queries, found, strict=True):
+        away = [distance(query, face, "cosine") for face in gallery]
+        assert list(rows) == list(np.argsort(away)[:3])
+
+
+def test_examples_stand_at_quantiles_of_the_rank():
+    better = np.array([40, 0, 10, 30, 20])
+    placed = retrieval.Ranks(better, np.zeros(5, int), 99)
+    assert list(retrieval.at_quantiles(placed, [0.0, 0.5, 1.0])) == [1, 4, 0]
+
+
+def test_a_gallery_holds_the_mean_photograph_of_each_test_speaker_and_learns_from_validation(rng):
+    clips = pd.DataFrame({"speaker_id": ["v1", "v1", "v2", "t2", "t1", "t2"]})
+    test = np.array([False, False, False, True, True, True])
+    held = manifest.HeldOut(clips, test, clips.loc[test, "speaker_id"].to_numpy(), clips[test], clips)
+    owners = np.array(["t2", "v1", "t1", "other", "v2", "t2"])
+    photos = rng.normal(size=(6, 3)).astype(np.float32)
+    found = retrieval.Gallery.of(held, photos, owners)
+    assert list(found.names) == ["t1", "t2"] and list(found.own) == [1, 0, 1]
+    np.testing.assert_allclose(found.faces, [photos[2], (photos[0] + photos[5]) / 2], rtol=1e-6)
+    np.testing.assert_array_equal(found.validation, photos[[1, 1, 4]])
+    heard = rng.normal(size=(6, 2))
+    score = found.likelihood_ratio(heard, dims=2)
+    np.testing.assert_allclose(score.pred_mean, heard[:3].mean(axis=0))
+    with pytest.raises(UserError, match="no photograph of speaker v2"):
+        retrieval.Gallery.of(held, photos[:4], owners[:4])
+
+
 def test_verification_equals_sklearn_and_a_symmetric_error(rng):
     pred, true, speakers = world(rng, n_speakers=80, clips=2)
-    table = retrieval.trials(pred, true, speakers, seed=1, impostors=3)
-    assert len(table) == 160 * 4 and (table.same == (table["query"] == table["face"])).all()
+    table = retrieval.trials(pred, true, speakers, seed=1)
+    assert len(table) == 160 * 2 and (table.same == (table["query"] == table["face"])).all()
     found = retrieval.verification(table, QUICK).set_index("metric")
     assert found.value["auc"] == pytest.approx(roc_auc_score(table.same, table.score), abs=1e-12)
     threshold = np.sort(table.score)
@@ -207,8 +244,6 @@ def test_likelihood_ratio_of_constant_predictions_is_zero(rng):
 
 def test_bad_requests_say_what_to_do(rng):
     pred, true, speakers = world(rng, n_speakers=5)
-    with pytest.raises(UserError, match="gallery of 100 needs as many speakers"):
-        retrieval.gallery_recall(pred, true, speakers, [1], QUICK)
     with pytest.raises(UserError, match="use l1, l2, cosine"):
         retrieval.similarity(pred, true, "euclid")
     with pytest.raises(UserError, match="matched and unmatched"):

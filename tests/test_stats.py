@@ -172,3 +172,14 @@ def test_wrong_lengths_and_no_clips_are_named():
         stats.interval(np.ones(2), pd.Series(["a", "b", "c"]), QUICK)
     with pytest.raises(UserError, match="No clips are left"):
         stats.interval(np.ones(0), np.arange(0), QUICK)
+
+
+def test_arms_are_compared_in_pairs(rng):
+    speakers = np.repeat(np.arange(60), 2)
+    base = rng.normal(0, 3, 120)
+    table = stats.against({"full": base, "less": base - 0.5}, "full", speakers, QUICK)
+    assert table.loc["full", ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
+    assert table.loc["less", "difference"] == pytest.approx(-0.5)
+    # What the arms share cancels: the difference is the same for every clip, the values are not.
+    assert table.loc["less", "difference_high"] == pytest.approx(-0.5)
+    assert table.loc["less", "high"] - table.loc["less", "low"] > 0.5

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2f import batches, config, train
+from s2f import batches, config, precision, train, train_faces
 from s2f.audio import SAMPLE_RATE, to_int16
 from s2f.loop import _alone, cosine, exponential, fingerprint, fit
 from s2f.paths import UserError
@@ -237,8 +238,8 @@ def world(tmp_path_factory):
                 tone = 0.3 * np.sin(2 * np.pi * (300 + 150 * speaker) * time)
                 shard, offset = writer.append(to_int16(tone + draw.normal(0, 0.003, len(time))))
                 split = "val" if speaker % 5 == 4 else "train"
-                clips.append((f"{speaker}-{seconds}", split, shard, offset, len(tone), 2 * speaker))
-    columns = ["clip_id", "split", "audio_shard", "audio_offset", "audio_samples", "face"]
+                clips.append((f"{speaker}-{seconds}", speaker, split, shard, offset, len(tone), 2 * speaker))
+    columns = ["clip_id", "speaker_id", "split", "audio_shard", "audio_offset", "audio_samples", "face"]
     shades = np.linspace(30, 220, 20)[:, None, None, None] * np.array([1, 0.8, 0.6])
     canonical = np.broadcast_to(shades, (20, 32, 32, 3)).astype(np.uint8)
     landmarks = 16 + 10 * draw.uniform(-1, 1, (1, 68, 2)) + draw.normal(0, 0.5, (20, 1, 1))
@@ -293,12 +294,12 @@ VOICES = config.Train(
 def face_models(world, tmp_path_factory):
     """Encoder and decoder, trained, the features of the photographs, and both curves."""
     folders = [tmp_path_factory.mktemp(name) for name in ("encoder", "decoder")]
-    encoder = train.train_face_encoder(
+    encoder = train_faces.train_face_encoder(
         world.photos, world.speakers, world.canonical, world.landmarks, FACES, **study(folders[0])
     )
     with torch.inference_mode():
         features = encoder(batches.as_images(torch.from_numpy(world.photos))).numpy()
-    decoder = train.train_face_decoder(
+    decoder = train_faces.train_face_decoder(
         features, world.speakers, world.canonical, world.landmarks, encoder, FACES, **study(folders[1])
     )
     return encoder, decoder, features, [pd.read_csv(folder / "curve.csv") for folder in folders]
@@ -318,7 +319,7 @@ def hear_faces(world, face_models, folder, **changes):
     model = train.train_voice_encoder(
         world.clips, world.shards, features, encoder, decoder, cfg, **study(folder)
     )
-    return model, pd.read_csv(folder / "curve.csv")
+    return model.encoder, pd.read_csv(folder / "curve.csv")
 
 
 def test_the_voice_encoder_learns_the_face_that_goes_with_a_tone(world, face_models, tmp_path):
@@ -332,7 +333,11 @@ def test_the_voice_encoder_learns_the_face_that_goes_with_a_tone(world, face_mod
 
 
 @pytest.mark.parametrize(
-    "changes", [{"loss": "l1"}, {"loss": "cosine"}, {"batch_norm": False}, {"precision": "bfloat16"}]
+    "changes", [
+        *({"loss": loss} for loss in get_args(config.Loss)),
+        {"batch_norm": False},
+        {"precision": "bfloat16"},
+    ],
 )
 def test_the_variants_learn(world, face_models, tmp_path, changes):
     _, curve = hear_faces(world, face_models, tmp_path, steps=60, validate_every=30, **changes)
@@ -400,11 +405,11 @@ def test_a_shifted_photograph_is_the_photograph_moved_with_its_edge_repeated(rng
 def test_data_that_cannot_be_validated_is_refused(world, face_models, tmp_path):
     encoder, _, features, _ = face_models
     with pytest.raises(UserError, match="Person 19 has one photograph"):
-        train.train_face_encoder(
+        train_faces.train_face_encoder(
             world.photos[:-1], world.speakers[:-1], world.canonical, world.landmarks, FACES, **study(tmp_path)
         )
     with pytest.raises(UserError, match="too few"):
-        train.train_face_decoder(
+        train_faces.train_face_decoder(
             features[:8],
             world.speakers[:8],
             world.canonical,
@@ -426,7 +431,7 @@ def test_throughput_counts_the_network():
 
 
 def test_face_codes_are_uncorrelated_and_fall_from_unit_variance(world):
-    codes = train.face_codes(world.canonical, world.landmarks)
+    codes = train_faces.face_codes(world.canonical, world.landmarks)
     spread = np.cov(codes[:, codes.shape[1] // 2 :].T)
     variances = np.diag(spread)
     assert variances[0] == pytest.approx(1, abs=1e-3) and (np.diff(variances) < 1e-3).all()
@@ -434,6 +439,6 @@ def test_face_codes_are_uncorrelated_and_fall_from_unit_variance(world):
 
 
 def test_low_precision_is_used_where_asked_for():
-    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        with train.low_precision(CPU, precision):
+    for wanted, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with precision.low_precision(CPU, wanted):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

@@ -3,27 +3,63 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import seaborn as sns
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2f.plots import style
 
+FRAME = {"visible": True, "color": style.PAPER, "linewidth": 3.5}
 
-def gallery(
-    rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], captions: Sequence[str]
-) -> Figure:
+
+def gallery(rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], captions: Sequence[str]) -> Figure:
     """Faces: one row each kind (true, from face, from voice), one column a person."""
     fig, axes = style.axes(1.25 * len(captions) + 1.0, 1.3 * len(rows) + 0.5, nrows=len(rows), ncols=len(captions))
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(line, images, strict=True):
-            ax.imshow(image, interpolation="nearest")
-            ax.set(xticks=[], yticks=[])
-            sns.despine(ax=ax, left=True, bottom=True)
+            _show(ax, image)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for ax, caption in zip(axes[0], captions, strict=True):
         ax.set_title(caption, fontsize="small", loc="center")
     return fig
+
+
+def retrieved(
+    drawn: UInt8[np.ndarray, "queries height width 3"],
+    gallery: UInt8[np.ndarray, "people height width 3"],
+    own: Int[np.ndarray, "queries"],
+    found: Int[np.ndarray, "queries first"],
+    captions: Sequence[str],
+) -> Figure:
+    """Fig. 7: a row a voice, with the face drawn from it, the true one, and the first that it finds in the gallery.
+
+    `own` and `found` are rows of the gallery; the true face has a frame where it is found, and a caption stands before
+    each row.
+    """
+    pictures = np.concatenate([drawn[:, None], gallery[own, None], gallery[found]], axis=1)
+    names = ["from voice", "true face", *(f"found {place}" for place in range(1, found.shape[1] + 1))]
+    widths = [1, 1, 0.25, *[1] * found.shape[1]]  # a gap parts what was asked for from what was found
+    size = 1.15 * sum(widths) + 1.6, 1.2 * len(pictures) + 0.4
+    fig, axes = style.axes(*size, nrows=len(pictures), ncols=len(widths), width_ratios=widths)
+    for ax in axes[:, 2]:
+        ax.set_axis_off()
+    axes = np.delete(axes, 2, axis=1)
+    for line, images, caption in zip(axes, pictures, captions, strict=True):
+        for ax, image in zip(line, images, strict=True):
+            _show(ax, image)
+        line[0].set_ylabel(caption, rotation=0, ha="right", va="center")
+    for ax in axes[:, 2:][found == own[:, None]]:
+        ax.spines[:].set(**FRAME)
+    for ax, name in zip(axes[0], names, strict=True):
+        ax.set_title(name, fontsize="small", loc="center")
+    return fig
+
+
+def _show(ax: Axes, image: UInt8[np.ndarray, "height width 3"]) -> None:
+    """A picture without axes."""
+    ax.imshow(image, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
 
 
 def spectrogram(

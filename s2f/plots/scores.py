@@ -35,57 +35,80 @@ def duration_curve(table: pd.DataFrame, ylabel: str, paper: Mapping[float, float
     return fig
 
 
-def confusion_matrices(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Fig. 4: a matrix for each attribute, from `evaluate.confusion`: shares of the row, its clips in `n`."""
-    sizes = [len(table) for table in tables.values()]
-    # A cell is 0.62 in wide; the labels of the rows need 1.1 in, the bar beside the last matrix 0.6 in.
-    widths = [0.62 * size + 1.1 for size in sizes]
-    fig, (row,) = style.axes(sum(widths) + 0.6, 0.5 * max(sizes) + 1.5, ncols=len(sizes), width_ratios=widths)
-    for ax, (name, table) in zip(row, tables.items(), strict=True):
+# What the rows and the columns of the confusions of Fig. 4 show, by the name of the comparison in the results.
+COMPARED = {
+    "from_face": ("true face", "face from image"),
+    "from_voice": ("true face", "face from voice"),
+    "face_to_voice": ("face from image", "face from voice"),
+}
+
+
+def confusion_matrices(tables: Mapping[str, pd.DataFrame], attribute: str) -> Figure:
+    """Fig. 4: the confusions of one attribute side by side, a panel for each of `COMPARED` that is in `tables`.
+
+    Each comes from `evaluate.confusion`: shares of the row, its clips in `n`. A row without shares stays empty and says
+    why: no clips, or a label that the classifier never saw.
+    """
+    rows = max(len(table) for table in tables.values())
+    columns = next(iter(tables.values())).columns.drop("n")
+    # Inches: a letter needs 0.09, a cell at least 0.42, a matrix 1.5, the rest of a panel 1.2, the bar of colours 0.8.
+    letters = 0.09 * max(len(str(label)) for label in columns)
+    panel = max(max(0.42, letters + 0.15) * len(columns), 1.5) + letters + 1.2
+    fig, (line,) = style.axes(panel * len(tables) + 0.8, max(0.36 * rows, 1.2) + 1.2, ncols=len(tables))
+    for ax, (name, table) in zip(line, tables.items(), strict=True):
         shares = table.drop(columns="n")
         sns.heatmap(
-            shares,
+            100 * shares,
             ax=ax,
             vmin=0,
-            vmax=1,
+            vmax=100,
             cmap="cividis",
             annot=True,
-            fmt=".2f",
+            fmt=".0f",
             annot_kws={"fontsize": "small"},
             linewidths=1,
-            cbar=ax is row[-1],
-            cbar_kws={"label": "share of the row"},
+            cbar=False,
         )
-        ax.set_yticklabels([f"{label}  (n = {n:,})" for label, n in table["n"].items()], rotation=0)
+        notes = ["" if label in shares else ", not learned" for label in table.index]
+        counts = zip(table["n"].items(), notes, strict=True)
+        ax.set_yticklabels([f"{label}  (n = {n:,}{note})" for (label, n), note in counts], rotation=0)
         ax.set_xticklabels(shares.columns, rotation=0)
-        ax.set(title=name, xlabel="read from the face drawn", ylabel="true (n clips)")
+        ax.set(ylabel=COMPARED[name][0], xlabel=COMPARED[name][1])
+    fig.colorbar(line[0].collections[0], ax=line, label="% of the row")
+    fig.suptitle(f"{attribute.replace('_', ' ')}  (n: clips)", fontsize="medium")
     return fig
 
 
-def craniofacial_bars(table: pd.DataFrame) -> Figure:
-    """Fig. 5(c): correlation `r` of each `measure` with that of the true face, and of `random` pairs.
+def craniofacial_bars(table: pd.DataFrame, detected: pd.DataFrame | None = None) -> Figure:
+    """Fig. 5(c): correlation `r` of each `measure` of the face from voice, and in `random` that of random pairs.
 
-    Also needs low, high, n_speakers, ceiling, and the number of the `paper` (NaN where it gives none).
+    `table` compares the decoder's landmarks with the true ones, and may have the `ceiling`; `detected` compares, as the
+    paper did, landmarks found in the faces from voice and from image. Both need low, high and n_speakers; the number of
+    the `paper` may stand in either.
     """
-    table = table.sort_values("r")
-    fig, ((ax,),) = style.axes(7.2, 0.36 * len(table) + 1.3)
-    y = np.arange(len(table))
-    ax.barh(
-        y,
-        table["r"],
-        xerr=style.whiskers(table["r"], table["low"], table["high"]),
-        color=PALETTE[2],
-        height=0.62,
-        error_kw={"elinewidth": 1.2, "ecolor": OURS},
-        label="ours, 95 % interval",
-    )
-    ax.plot(table["ceiling"], y, "|", color="black", markersize=15, markeredgewidth=2, label="ceiling")
-    ax.plot(table["paper"], y, **PAPER_MARK)
+    table = table.sort_values("r").reset_index(drop=True)
+    sources = {"decoder's landmarks against the true ones": table}
+    if detected is not None:
+        found = detected.set_index("measure").loc[table["measure"]].reset_index()
+        sources["detected in faces from voice and from image"] = found
+    fig, ((ax,),) = style.axes(7.6, 0.4 * len(table) + 1.8)
+    looks = zip(sources.items(), (0.17, -0.17) if len(sources) > 1 else (0,), (OURS, PALETTE[2]), MARKERS, strict=False)
+    for (label, part), shift, colour, marker in looks:
+        y = np.arange(len(part)) + shift
+        whiskers = style.whiskers(part["r"], part["low"], part["high"])
+        ax.errorbar(part["r"], y, xerr=whiskers, fmt=marker, color=colour, label=f"{label}, 95 % interval")
+        if "ceiling" in part:
+            ax.plot(part["ceiling"], y, "|", color="black", markersize=11, markeredgewidth=2, label="ceiling")
+        if "paper" in part:
+            ax.plot(part["paper"], y, **PAPER_MARK)
     ax.axvline(table["random"].mean(), **CHANCE_LINE | {"label": "random pairs"})
-    ax.set_yticks(y, table["measure"].str.replace("_idx", " index").str.replace("_", " "))
-    ax.set(xlabel="correlation of face from voice and true face (Pearson's r)", ylabel="measure")
-    ax.set(title=f"n = {style.speakers(table)} speakers", xlim=(min(-0.05, table["low"].min() - 0.05), 1))
-    fig.legend(loc="outside lower center", ncols=4)
+    for edge in np.arange(1, len(table)) - 0.5:
+        ax.axhline(edge, color="0.9", linewidth=0.8)  # between two measures
+    ax.set_yticks(range(len(table)), table["measure"].str.replace("_idx", " index").str.replace("_", " "))
+    lowest = min(part["low"].min() for part in sources.values())
+    ax.set(xlabel="correlation (Pearson's r)", ylabel="measure", title=f"n = {style.speakers(table)} speakers")
+    ax.set(xlim=(min(-0.05, lowest - 0.05), 1), ylim=(-0.6, len(table) - 0.4))
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 

@@ -41,6 +41,7 @@ BOUNDS = {  # beyond which a random nuisance must not go
     "bg2": (0.03, 0.95), "cloth0": (0.03, 0.95), "cloth1": (0.03, 0.95), "cloth2": (0.03, 0.95),
 }  # fmt: skip
 GAMMA = 2.2
+CHUNK = 256  # faces whose heads are in memory at once
 START, STOP = -135.0, 190.0  # mm along a ray
 
 
@@ -121,8 +122,18 @@ def canonical_landmarks(
     identity: dict[str, Tensor], size: int = 64, *, crop: Literal["mm", "face"] = "mm"
 ) -> Float[Tensor, "batch 68 2"]:
     """The landmarks that `render` gives with the canonical picture, without the picture."""
-    p, n = (kind(**values) for kind, values in zip((Identity, Nuisance), _checked(identity, {}), strict=True))
-    return _project(_camera(p, n, crop), landmarks(build(p, n)), size)
+    identity, nuisance = _checked(identity, {})
+
+    def of(rows: slice) -> Tensor:
+        p, n = Identity(**_rows(identity, rows)), Nuisance(**_rows(nuisance, rows))
+        return _project(_camera(p, n, crop), landmarks(build(p, n)), size)
+
+    faces = len(identity["age"])
+    return torch.cat([of(slice(start, start + CHUNK)) for start in range(0, faces, CHUNK)])
+
+
+def _rows(parameters: dict[str, Tensor], rows: slice) -> dict[str, Tensor]:
+    return {name: values[rows] for name, values in parameters.items()}
 
 
 def _checked(identity: dict[str, Tensor], nuisance: dict[str, Tensor]) -> tuple[dict, dict]:

@@ -1,0 +1,79 @@
+"""Figures of the feature space: every panel says what it shows, and the bytes depend on the table alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s2f.plots import space, style
+
+ARMS = {"from_voice": 0.0, "exaggerated_70": 0.7}
+
+
+@pytest.fixture(autouse=True)
+def one_style():
+    style.use()
+
+
+def feature_map():
+    labels = pd.DataFrame({"sex": ["F", "M"] * 10, "spoken_at_home": [f"L{i % 6}" for i in range(20)]})
+    points = np.random.default_rng(1).random((20, 2))
+    return space.feature_map(points, 0.9312, "UMAP", ["true"] * 10 + ["predicted"] * 10, labels)
+
+
+def exaggeration_curves(paper=()):
+    names = ["pixel_sd_ratio", "sex_accuracy", "sex_certainty"]
+    rows = pd.MultiIndex.from_product([["true_face", *ARMS], names], names=["arm", "measure"])
+    value = np.linspace(0.5, 0.9, len(rows))
+    table = pd.DataFrame({"value": value, "low": value - 0.1, "high": value + 0.1, "n_speakers": 40}, index=rows)
+    return space.exaggeration_curves(table, ARMS, ["sex"], dict(paper))
+
+
+def failure_gallery():
+    faces = np.zeros((6, 8, 8, 3), np.uint8)
+    captions = [f"person {i}" for i in range(6)]
+    kinds = {"sex": np.array([5, 0]), "group": np.array([3]), "too old": np.array([], int)}
+    return space.failure_gallery({"true face": faces, "from voice": faces}, captions, kinds)
+
+
+FIGURES = (feature_map, exaggeration_curves, failure_gallery)
+
+
+@pytest.mark.parametrize("draw", FIGURES[:2], ids=lambda draw: draw.__name__)
+def test_every_panel_names_its_axes_and_the_figure_says_how_many(draw):
+    figure = draw()
+    assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_title(loc="left") for ax in figure.axes)
+    assert "n = " in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
+def test_a_figure_is_saved_as_the_same_bytes_twice(draw, tmp_path):
+    for turn in "ab":
+        style.save(draw(), tmp_path / f"{turn}.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_map_has_a_row_for_each_side_and_a_look_for_each_label():
+    figure = feature_map()
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [
+        f"{side}, by {name}" for side in ("true", "predicted") for name in ("sex", "spoken at home")
+    ]
+    *_, languages = figure.axes
+    shown = [dots for dots in languages.collections if dots.get_label().startswith("L")]
+    looks = {(tuple(dots.get_facecolor()[0]), dots.get_paths()[0].vertices.tobytes()) for dots in shown}
+    assert len(looks) == len(shown) == 6
+    assert [text.get_text() for text in languages.get_legend().get_texts()][0] == "L0 (n = 2)"
+
+
+def test_the_paper_stands_where_it_has_a_number():
+    marks = [line for line in exaggeration_curves({"exaggerated_70": 0.72, "exaggerated_500": 1}).axes[0].lines]
+    (paper,) = (line for line in marks if line.get_label() == "paper")
+    np.testing.assert_array_equal(paper.get_xydata(), [[0.7, 0.72]])
+
+
+def test_failures_are_captioned_and_empty_places_stay_empty():
+    figure = failure_gallery()
+    sex, group, old = figure.subfigs[:3]
+    assert [part.get_suptitle() for part in (sex, group, old)] == ["sex", "group", "too old"]
+    assert [ax.get_title() for ax in sex.axes[:2]] == ["person 5", "person 0"]
+    assert [len(ax.images) for ax in group.axes] == [1, 0, 1, 0]
+    assert not any(ax.images for ax in old.axes)
