@@ -160,12 +160,6 @@ def for_inference(encoder: VoiceEncoder, dtype: torch.dtype) -> VoiceEncoder:
     return copy.deepcopy(encoder).eval().to(dtype=dtype, memory_format=torch.channels_last)
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device has it in hardware, otherwise float32."""
-    has_bfloat16 = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if has_bfloat16 else torch.float32
-
-
 def _seconds(frames: int) -> float:
     """Length of the sound that gives this many frames."""
     return ((frames - 1) * HOP + WINDOW) / SAMPLE_RATE
