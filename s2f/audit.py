@@ -5,17 +5,19 @@ that a metric differs between groups of these speakers; it does not say why, and
 there is none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.stats import norm
 
-from s2f import stats
+from s2f import retrieval, stats
 from s2f.paths import UserError
+from s2f.retrieval import Ranks
 from s2f.stats import Column, Estimate, Resampling
 
 # Fewer speakers than this say too little, and too much about each of them: only their number is printed.
@@ -23,6 +25,46 @@ MINIMUM_SPEAKERS = 10
 # A difference of this many standard errors is found four times out of five at two-sided 5 %.
 DETECTABLE = norm.ppf(0.975) + norm.ppf(0.80)
 PERMUTATION_BLOCK = 500
+HIGHER, LOWER = "higher", "lower"
+FAMILIES = {"gap": "gaps", "ratio": "ratios", "worst": "worst groups"}
+COLUMNS = ["metric", "better", "attribute", "group", "n_clips", "n_speakers", "estimate", "ci_lo", "ci_hi", "ci_method"]
+COLUMNS += ["difference", "null_mean", "null_p95", "p_raw", "p_adj", "family", "mdd80", "suppressed_reason"]
+
+
+class Metric(NamedTuple):
+    """A number a clip: does it lie in [0, 1], and is less of it better?"""
+
+    values: Column
+    share: bool = False
+    error: bool = False
+
+    @property
+    def better(self) -> str:
+        return LOWER if self.error else HIGHER
+
+
+def usual_metrics(
+    placed: Ranks,
+    size: int,
+    read: pd.DataFrame,
+    apparent_age: Float[np.ndarray, "clips"],
+    angles: Float[np.ndarray, "clips"],
+    true: pd.DataFrame,
+) -> dict[str, Metric]:
+    """The metrics of the audit by name: of matching, of the drawn face, and of the feature.
+
+    `placed`: the rank of each clip's true face in the gallery, of which the recall takes `size` faces; `read`, the
+    labels, and `apparent_age` (years), as classifiers read them off the drawn face, beside the `true` columns of the
+    same names and `age`; `angles` between predicted and true feature (degrees).
+    """
+    drawn = {f"drawn in the true {name.replace('_', ' ')}": read[name].astype(str) == true[name] for name in read}
+    return {
+        "1:2 matches won": Metric(placed.wins, share=True),
+        f"among the first 10 of {size}": Metric(retrieval.recall_at(placed, 10, size), share=True),
+        **{name: Metric(right.to_numpy(float), share=True) for name, right in drawn.items()},
+        "error of apparent age (years)": Metric(np.abs(apparent_age - true["age"].to_numpy()), error=True),
+        "angle to the true feature (degrees)": Metric(angles, error=True),
+    }
 
 
 class Groups(NamedTuple):
@@ -32,6 +74,10 @@ class Groups(NamedTuple):
     inside: Bool[np.ndarray, "groups speakers"]
     outside: Bool[np.ndarray, "groups speakers"]
 
+    def of(self, attribute: str) -> Int[np.ndarray, "members"]:
+        """The rows of an attribute's groups."""
+        return np.array([row for row, (name, _) in enumerate(self.keys) if name == attribute], dtype=int)
+
 
 def disaggregate(
     values: Column,
@@ -40,63 +86,85 @@ def disaggregate(
     resampling: Resampling,
     *,
     metric: str,
-    intersections: Sequence[Sequence[str]] = (),
     share: bool = False,
+    error: bool = False,
+    **options,
+) -> pd.DataFrame:
+    """One metric by group: `by_group`, with its options, of a single column."""
+    return by_group({metric: Metric(values, share, error)}, groups, speakers, resampling, **options)
+
+
+def by_group(
+    metrics: Mapping[str, Metric],
+    groups: pd.DataFrame,
+    speakers: Column,
+    resampling: Resampling,
+    *,
+    intersections: Sequence[Sequence[str]] = (),
     permutations: int = 9_999,
     minimum: int = MINIMUM_SPEAKERS,
 ) -> pd.DataFrame:
-    """Mean of a metric by group, for each column of `groups` and each intersection: one row an estimate.
+    """Means of metrics by group, for each column of `groups` and each intersection: one row an estimate.
 
-    A group's `difference` is its mean less that of the rest of its attribute; `p_raw` and `p_adj` (max-T over
-    all groups) come from dealing the groups out to the speakers anew, and `mdd80` is the difference that
-    would be found four times out of five. Rows `gap` (largest less smallest mean) and `lowest` carry the mean
-    and the 95th percentile (`lowest`: 5th) that luck alone gives. Groups below `minimum` speakers have a
-    `suppressed_reason` and no numbers. A missing label leaves a clip out of that attribute.
+    A group's `difference` is its mean less that of the rest of its attribute, and `mdd80` what would be found four
+    times out of five. Rows `gap` (largest less smallest mean), `ratio` (smallest to largest) and `worst` (the mean of
+    the group served worst) sum an attribute up. The null deals the groups out to the speakers anew, for all metrics
+    alike: `null_mean` is what luck alone gives, `null_p95` what it does not go beyond, to the worse, in 95 of 100
+    deals. `p_adj` (max-T) allows for all rows of a `family`: the groups of all metrics are one, two-sided; so are the
+    gaps, the ratios and the worst groups, one-sided. Groups below `minimum` speakers have a `suppressed_reason` and no
+    numbers. A missing label leaves a clip out of that attribute; a missing value is a UserError.
     """
-    index = stats.number_speakers(speakers, values=values, groups=groups)
-    values, speakers = np.asarray(values, dtype=float), np.asarray(speakers)
-    labels = _labels(groups, intersections)
-    sums = np.stack(
-        [np.bincount(index.codes, column, index.count) for column in (values, np.ones_like(values))], 1
-    )
+    values = {name: np.asarray(metric.values, dtype=float) for name, metric in metrics.items()}
+    index = stats.number_speakers(speakers, groups=groups, **values)
+    for name, column in values.items():
+        if np.isnan(column).any():
+            raise UserError(f"The metric {name!r} has no value for some clips: leave them out of the audit.")
+    speakers, labels = np.asarray(speakers), _labels(groups, intersections)
+    columns = (*values.values(), np.ones(len(speakers)))
+    sums = np.stack([np.bincount(index.codes, column, index.count) for column in columns], axis=1)
     of_speaker = {name: _by_speaker(name, column, index, speakers) for name, column in labels.items()}
     kept = _groups(of_speaker, minimum)
-    observed = _means(sums, kept)
-    null = _null(sums, kept, permutations, resampling.seed)
-    tested = _test(observed, null)
+    observed, null = _means(sums, kept), _null(sums, kept, permutations, resampling.seed)
+    compared = _compared(observed, null, metrics, kept)
+    summed_up = _summed_up(observed, null, metrics, kept, sums[:, -1])
+    points = {name: _fairlearn_means(values, column) for name, column in labels.items()}
 
-    overall = stats.interval(values, speakers, resampling, share=share)
-    rows = [{"attribute": "all", "group": "overall"} | _numbers(overall)]
-    for name, column in labels.items():
-        known = column.notna().to_numpy()
-        point = MetricFrame(
-            metrics=lambda _, predicted: predicted.mean(),
-            y_true=values[known],
-            y_pred=values[known],
-            sensitive_features=column[known],
-        ).by_group
-        for group, mean in point.items():
-            key, clips = (name, str(group)), (column == group).to_numpy()
-            row = {"attribute": name, "group": str(group), "n_clips": int(clips.sum())}
-            if key in kept.keys:
-                estimate = stats.interval(values[clips], speakers[clips], resampling, share=share)
-                row |= _numbers(estimate) | {"estimate": mean} | tested[kept.keys.index(key)]
-            else:
-                n = int((of_speaker[name] == group).sum())
-                row |= {"n_speakers": n, "suppressed_reason": f"fewer than {minimum} speakers"}
-            rows.append(row)
-        rows += _extremes(name, kept, observed, null)
-    return pd.DataFrame(rows).assign(metric=metric).reindex(columns=COLUMNS)
-
-
-COLUMNS = ["attribute", "group", "metric", "n_clips", "n_speakers", "estimate", "ci_lo", "ci_hi", "ci_method"]
-COLUMNS += ["difference", "null_mean", "null_p95", "p_raw", "p_adj", "mdd80", "suppressed_reason"]
+    rows = []
+    for metric, column in values.items():
+        share, key = metrics[metric].share, {"metric": metric, "better": metrics[metric].better}
+        overall = stats.interval(column, speakers, resampling, share=share)
+        rows.append(key | {"attribute": "all", "group": "overall"} | _numbers(overall))
+        for name, label in labels.items():
+            key["attribute"] = name
+            for group, mean in points[name][metric].items():
+                clips = (label == group).to_numpy()
+                row = key | {"group": str(group), "n_clips": int(clips.sum())}
+                if (name, group) in kept.keys:
+                    estimate = stats.interval(column[clips], speakers[clips], resampling, share=share)
+                    row |= _numbers(estimate) | {"estimate": mean} | compared[metric, name, group]
+                else:
+                    n = int((of_speaker[name] == group).sum())
+                    row |= {"n_speakers": n, "suppressed_reason": f"fewer than {minimum} speakers"}
+                rows.append(row)
+            rows += [key | row for row in summed_up.get((metric, name), [])]
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
 def _numbers(estimate: Estimate) -> dict:
     names = {"value": "estimate", "low": "ci_lo", "high": "ci_hi"}
     row = {names.get(name, name): value for name, value in estimate.row().items()}
     return row | {"ci_method": estimate.method}
+
+
+def _fairlearn_means(values: Mapping[str, np.ndarray], labels: pd.Series) -> pd.DataFrame:
+    """Mean of each metric (column) in each group (row)."""
+    known = np.flatnonzero(labels.notna())
+    means = {name: partial(_mean_of, column) for name, column in values.items()}
+    return MetricFrame(metrics=means, y_true=known, y_pred=known, sensitive_features=labels.iloc[known]).by_group
+
+
+def _mean_of(column: np.ndarray, clips: np.ndarray, _: np.ndarray) -> float:
+    return column[clips].mean()
 
 
 def _labels(groups: pd.DataFrame, intersections: Sequence[Sequence[str]]) -> dict[str, pd.Series]:
@@ -140,18 +208,19 @@ def _groups(of_speaker: dict[str, pd.Series], minimum: int) -> Groups:
 class Means(NamedTuple):
     """Mean of each group, and less that of the rest of its attribute (NaN where nobody else is)."""
 
-    group: Float[np.ndarray, "*deals groups"]
-    difference: Float[np.ndarray, "*deals groups"]
+    group: Float[np.ndarray, "*deals groups metrics"]
+    difference: Float[np.ndarray, "*deals groups metrics"]
 
 
-def _means(sums: Float[np.ndarray, "*deals speakers 2"], kept: Groups) -> Means:
+def _means(sums: Float[np.ndarray, "*deals speakers columns"], kept: Groups) -> Means:
+    """The last column of `sums` counts clips."""
     inside, outside = (side.astype(float) @ sums for side in (kept.inside, kept.outside))
-    group = inside[..., 0] / inside[..., 1]
-    rest = outside[..., 0] / np.where(outside[..., 1] > 0, outside[..., 1], np.nan)
+    group = inside[..., :-1] / inside[..., -1:]
+    rest = outside[..., :-1] / np.where(outside[..., -1:] > 0, outside[..., -1:], np.nan)
     return Means(group, group - rest)
 
 
-def _null(sums: Float[np.ndarray, "speakers 2"], kept: Groups, permutations: int, seed: int) -> Means:
+def _null(sums: Float[np.ndarray, "speakers columns"], kept: Groups, permutations: int, seed: int) -> Means:
     """Means when the speakers are dealt out to the groups at random, their clips kept together."""
     rng = np.random.default_rng(seed)
     deals = []
@@ -162,49 +231,85 @@ def _null(sums: Float[np.ndarray, "speakers 2"], kept: Groups, permutations: int
     return Means(*(np.concatenate(side) for side in zip(*deals, strict=True)))
 
 
-def _test(observed: Means, null: Means) -> list[dict[str, float]]:
-    """Two-sided permutation test of each group against the rest, and max-T over all groups."""
+def _compared(
+    observed: Means, null: Means, metrics: Mapping[str, Metric], kept: Groups
+) -> dict[tuple[str, str, str], dict]:
+    """Each group against the rest of its attribute, by metric, attribute and group."""
     spread = null.difference.std(axis=0)
-    scale = np.where(spread > 0, spread, np.nan)
-    found, luck = np.abs(observed.difference / scale), np.abs(null.difference / scale)
-    largest = np.where(np.isnan(luck), 0, luck).max(axis=1, initial=0)
-    rows = []
-    for column, size in enumerate(found):
-        testable = not np.isnan(size)
-        rows.append(
-            {
-                "difference": observed.difference[column],
-                "p_raw": _reached(luck[:, column], size) if testable else np.nan,
-                "p_adj": _reached(largest, size) if testable else np.nan,
-                "mdd80": DETECTABLE * scale[column],
-            }
-        )
+    scale = np.where(spread > stats.NO_VARIANCE, spread, np.nan)
+    p_raw, p_adj = _p_values(np.abs(observed.difference / scale), np.abs(null.difference / scale))
+    worse = _worse(metrics)
+    columns = {
+        "difference": observed.difference,
+        "null_mean": null.group.mean(axis=0),
+        "null_p95": worse * np.quantile(worse * null.group, 0.95, axis=0),
+        "p_raw": p_raw,
+        "p_adj": p_adj,
+        "mdd80": DETECTABLE * scale,
+    }
+    alone = np.isnan(observed.difference)
+    columns = {name: np.where(alone, np.nan, cells) for name, cells in columns.items()}
+    return {
+        (metric, *key): {"family": "groups"} | {name: cells[row, column] for name, cells in columns.items()}
+        for row, key in enumerate(kept.keys)
+        for column, metric in enumerate(metrics)
+    }
+
+
+def _summed_up(
+    observed: Means, null: Means, metrics: Mapping[str, Metric], kept: Groups, clips: Float[np.ndarray, "speakers"]
+) -> dict[tuple[str, str], list[dict]]:
+    """The rows `gap`, `ratio` and `worst` by metric and attribute, where two groups are large enough."""
+    members = {name: kept.of(name) for name in dict.fromkeys(name for name, _ in kept.keys)}
+    members = {name: groups for name, groups in members.items() if len(groups) > 1}
+    rows: dict[tuple[str, str], list[dict]] = {(metric, name): [] for metric in metrics for name in members}
+    if not rows:
+        return rows
+    worse = _worse(metrics)
+    found, luck = (
+        np.stack([_summaries(side.group[..., groups, :], worse) for groups in members.values()], axis=-3)
+        for side in (observed, null)
+    )
+    for place, (what, sign) in enumerate({"gap": 1, "ratio": -1, "worst": worse}.items()):
+        value, by_luck = found[:, place], luck[:, :, place]
+        centre, spread = by_luck.mean(axis=0), by_luck.std(axis=0)
+        scale = np.where(spread > stats.NO_VARIANCE, spread, np.nan)
+        p_raw, p_adj = _p_values(*(sign * (side - centre) / scale for side in (value, by_luck)))
+        limit = sign * np.quantile(sign * by_luck, 0.95, axis=0)
+        for row, (name, groups) in enumerate(members.items()):
+            who = kept.inside[groups].any(axis=0)
+            size = {"n_clips": int(clips[who].sum()), "n_speakers": int(who.sum())}
+            for column, metric in enumerate(metrics):
+                cells = {"estimate": value, "null_mean": centre, "null_p95": limit, "p_raw": p_raw, "p_adj": p_adj}
+                numbers = {key: cell[row, column] for key, cell in cells.items()}
+                if not np.isnan(numbers["estimate"]):
+                    rows[metric, name].append({"group": what, "family": FAMILIES[what]} | size | numbers)
     return rows
 
 
-def _reached(luck: Float[np.ndarray, "deals"], size: float) -> float:
+def _worse(metrics: Mapping[str, Metric]) -> Int[np.ndarray, "metrics"]:
+    """1 where more of a metric is worse, -1 where less is."""
+    return np.array([1 if metric.error else -1 for metric in metrics.values()])
+
+
+def _summaries(
+    means: Float[np.ndarray, "*deals groups metrics"], worse: Int[np.ndarray, "metrics"]
+) -> Float[np.ndarray, "*deals 3 metrics"]:
+    """Gap, ratio (NaN for a metric that goes below zero) and worst mean of the groups of an attribute."""
+    low, high = means.min(axis=-2), means.max(axis=-2)
+    ratio = np.where(high > 0, low / np.where(high > 0, high, 1), 1.0)
+    return np.stack([high - low, np.where(low < 0, np.nan, ratio), np.where(worse > 0, high, low)], axis=-2)
+
+
+def _p_values(
+    found: Float[np.ndarray, "rows metrics"], luck: Float[np.ndarray, "deals rows metrics"]
+) -> tuple[Float[np.ndarray, "rows metrics"], Float[np.ndarray, "rows metrics"]]:
+    """Permutation p of each standardised statistic, alone and allowing for all of them (max-T); NaN stays NaN."""
+    luck = np.where(np.isnan(luck), -np.inf, luck)
+    largest = luck.max(axis=(1, 2), initial=-np.inf)[:, None, None]
     # Deals that repeat the observed one differ from it by rounding.
-    return (1 + (luck >= size - stats.NO_VARIANCE).sum()) / (1 + len(luck))
-
-
-def _extremes(name: str, kept: Groups, observed: Means, null: Means) -> list[dict]:
-    """The rows `gap` and `lowest` of one attribute, if two of its groups are large enough."""
-    columns = [i for i, (attribute, _) in enumerate(kept.keys) if attribute == name]
-    if len(columns) < 2:
-        return []
-    means, luck = observed.group[columns], null.group[:, columns]
-    gap, lucky_gap = np.ptp(means), np.ptp(luck, axis=1)
-    lowest, lucky_lowest = means.min(), luck.min(axis=1)
-    n_speakers = int(kept.inside[columns].sum())
-    common = {"attribute": name, "n_speakers": n_speakers}
-    return [
-        common
-        | {"group": "gap", "estimate": gap, "null_mean": lucky_gap.mean()}
-        | {"null_p95": np.quantile(lucky_gap, 0.95), "p_raw": _reached(lucky_gap, gap)},
-        common
-        | {"group": "lowest", "estimate": lowest, "null_mean": lucky_lowest.mean()}
-        | {"null_p95": np.quantile(lucky_lowest, 0.05), "p_raw": _reached(-lucky_lowest, -lowest)},
-    ]
+    reached = [(1 + (null >= found - stats.NO_VARIANCE).sum(axis=0)) / (1 + len(luck)) for null in (luck, largest)]
+    return tuple(np.where(np.isnan(found), np.nan, p) for p in reached)
 
 
 def painted_share(

@@ -6,17 +6,25 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32, Int16, Int64, UInt8
+from jaxtyping import Float, Float32, Int16, Int64, UInt8
 from torch import Tensor
 
+from s2f.paths import UserError
 from s2f.shards import Shards
 
 SHIFT = 2  # px by which a photograph is moved at most
 
 
-def rows_of(step: int, batch: int, n: int, seed: int) -> Int64[np.ndarray, "rows"]:
-    """Rows of the batch of `step`: each epoch permutes `n` rows anew and drops an incomplete batch."""
+def rows_of(
+    step: int, batch: int, n: int, seed: int, chances: Float[np.ndarray, "n"] | None = None
+) -> Int64[np.ndarray, "rows"]:
+    """Rows of the batch of `step`: each epoch permutes `n` rows anew and drops an incomplete batch.
+
+    With `chances`, which need not sum to one, rows are drawn with replacement instead, each as often as its own says.
+    """
     batch = min(batch, n)
+    if chances is not None:
+        return np.random.default_rng([seed, 2, step]).choice(n, batch, p=chances / chances.sum())
     epoch, position = divmod(step, n // batch)
     return _permutation(n, seed, epoch)[position * batch : (position + 1) * batch]
 
@@ -24,6 +32,17 @@ def rows_of(step: int, batch: int, n: int, seed: int) -> Int64[np.ndarray, "rows
 @lru_cache(maxsize=1)
 def _permutation(n: int, seed: int, epoch: int) -> Int64[np.ndarray, "n"]:
     return np.random.default_rng([seed, 0, epoch]).permutation(n)
+
+
+def balanced(labels: pd.Series) -> pd.Series:
+    """Chances under which each label is drawn as often as any other, whatever its number of rows.
+
+    `labels`: one a clip, by clip_id. Rows of one label are drawn alike: where a speaker has more clips than others, he
+    or she is heard more often. UserError if a label is missing, because such a clip would never be drawn.
+    """
+    if labels.isna().any():
+        raise UserError(f"{labels.index[labels.isna()][0]} has no label to balance by: fill it in or leave it out.")
+    return 1 / labels.groupby(labels).transform("size")
 
 
 def cropped(

@@ -52,9 +52,14 @@ class Section(BaseModel):
     @classmethod
     def of(cls, namespace: dict[str, Any]) -> "Section":
         """The section whose values stand under its names in a notebook's `globals()`."""
-        return parse(
-            cls, {name: namespace[name] for name in cls.model_fields if name in namespace}, "the notebook"
-        )
+        return parse(cls, {name: namespace[name] for name in cls.model_fields if name in namespace}, "the notebook")
+
+
+class Measured(Section):
+    """What every measurement with intervals needs."""
+
+    seed: int
+    replicates: Count
 
 
 class World(Section):
@@ -132,19 +137,15 @@ class Predict(Section):
     threads: Count
 
 
-class Evaluate(Section):
+class Evaluate(Measured):
     """Similarity, attributes, craniofacial measures, duration, negative controls."""
 
-    seed: int
-    replicates: Count
     population: Count
 
 
-class SameSpeaker(Section):
+class SameSpeaker(Measured):
     """One speaker heard again: segments, languages, several clips."""
 
-    seed: int
-    replicates: Count
     segment_seconds: Seconds
     speakers_per_group: Annotated[int, Field(ge=2)]
     takes: Annotated[int, Field(ge=2)]
@@ -152,11 +153,9 @@ class SameSpeaker(Section):
     fused_clips: Annotated[list[Count], Field(min_length=1)]
 
 
-class VoiceProbes(Section):
+class VoiceProbes(Measured):
     """The same recordings with pitch and tract length changed step by step, and what the faces do."""
 
-    seed: int
-    replicates: Count
     speakers: Annotated[int, Field(ge=2)]
     seconds: Seconds
     semitones: Steps
@@ -164,11 +163,9 @@ class VoiceProbes(Section):
     population: Count
 
 
-class FeatureSpace(Section):
+class FeatureSpace(Measured):
     """Exaggeration, failures, and maps of the feature space."""
 
-    seed: int
-    replicates: Count
     permutations: Count
     exaggerations: Annotated[list[Positive], Field(min_length=1)]
     years: Positive
@@ -177,22 +174,75 @@ class FeatureSpace(Section):
     neighbours: Annotated[int, Field(ge=2)]
 
 
-class Audit(Section):
+class Audit(Measured):
     """Group tables with intervals."""
 
-    seed: int
-    replicates: Count
     permutations: Count
     minimum_speakers: Count
 
 
-class Retrieval(Section):
+class Controls(Measured):
+    """What decoder, classifier and averaging add, and what must make no difference."""
+
+    permutations: Count
+    scales: Annotated[list[Positive], Field(min_length=1)]
+    margin: Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class Mitigation(Measured):
+    """The trained voice encoder, trained on with groups drawn equally often."""
+
+    seeds: Annotated[list[int], Field(min_length=2)]
+    steps: Count
+    rate: Positive
+    penalty: Positive
+
+
+class Retrieval(Measured):
     """Recall, matching and verification among test speakers."""
 
-    seed: int
-    replicates: Count
     gallery: Annotated[int, Field(ge=10)]
     score_dims: Count
+
+
+class Matching(Measured):
+    """Matching and verification by the protocols of the field."""
+
+    draws: Count
+    seen_speakers: Annotated[int, Field(ge=2)]
+    population: Count
+
+
+class Galleries(Measured):
+    """Retrieval in galleries of up to a million faces."""
+
+    sizes: Annotated[list[Annotated[int, Field(ge=100)]], Field(min_length=1)]
+    largest_l1: Count
+    population: Count
+    bandwidth: Share
+    cells: Count
+    probes: Annotated[list[Count], Field(min_length=1)]
+
+
+class Languages(Measured):
+    """Trained on one language, tested on that and another."""
+
+    languages: Annotated[list[str], Field(min_length=2, max_length=2)]
+    speakers: Annotated[int, Field(ge=2)]
+    takes: Count
+    seconds: Seconds
+    draws: Count
+    population: Count
+
+
+class Lineup(Measured):
+    """The drawn face as a phantom image."""
+
+    pools: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+    firsts: Annotated[list[Count], Field(min_length=1)]
+    members: Annotated[int, Field(ge=2)]
+    drawn: Count
+    minimum_speakers: Count
 
 
 class Ablation(Section):
@@ -237,11 +287,9 @@ class NullWorld(World):
     replicates: Count
 
 
-class Cartoon(Section):
+class Cartoon(Measured):
     """Avatars of predicted faces."""
 
-    seed: int
-    replicates: Count
     shown: Count
 
 
@@ -263,7 +311,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "voice_probes": VoiceProbes,
     "feature_space": FeatureSpace,
     "audit": Audit,
+    "controls": Controls,
+    "mitigation": Mitigation,
     "retrieval": Retrieval,
+    "matching": Matching,
+    "galleries": Galleries,
+    "languages": Languages,
+    "lineup": Lineup,
     "ablations": Ablations,
     "ablation_table": AblationTable,
     "null_world": NullWorld,

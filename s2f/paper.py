@@ -17,8 +17,8 @@ PAPER = Path(__file__).with_suffix(".yaml")
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(str.strip)]
 Unit = Literal[
-    "correlation", "degrees", "feature distance", "percent", "pixels", "semitones", "share", "silhouette", "weights",
-    "years a year",
+    "correlation", "degrees", "feature distance", "people", "percent", "pixels", "semitones", "share", "silhouette",
+    "weights", "years a year",
 ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ CAVEAT = (
 Number = int | float | None
 
 CONTEXT = ("low", "high", "n_speakers", "chance", "ceiling")
+SUMMARIES = ("gap", "ratio", "worst")  # rows of the audit that sum up an attribute
 ESTIMATES = ("mean", "r", "slope", "value")  # names of numbers whose own interval, chance and ceiling stand beside them
 WIDE = 1000  # pixels; a wider figure stands below the numbers, not beside them
 
@@ -193,46 +194,84 @@ def source(name: str) -> str:
     raise UserError(f"The ledger names {name!r}, but {module} has no {function!r}; mend the entry.")
 
 
-def findings(groups: Sequence[dict]) -> list[dict]:
-    """Gaps between groups, the one that luck explains least first, each with the group that differs most."""
+def gaps(groups: dict) -> list[dict]:
+    """Gaps between groups, of all metrics and attributes: the one that luck explains least first.
+
+    `groups` as `s2f.findings.nested` makes them. Each with its `metric`, its `attribute` and the group that is `last`.
+    """
     found = []
-    for gap in (row for row in groups if row["group"] == "gap"):
-        members = [
-            row
-            for row in groups
-            if (row["attribute"], row["metric"]) == (gap["attribute"], gap["metric"]) and row["difference"] is not None
-        ]
-        found.append(gap | {"furthest": max(members, key=lambda row: abs(row["difference"]))})
-    return sorted(found, key=lambda gap: (gap["p_raw"], gap["null_mean"] - gap["estimate"]))
+    for metric, attributes in groups.items():
+        for attribute, members in attributes.items():
+            if "gap" not in members:
+                continue
+            worst = members["worst"]["value"]
+            compared = {name: row for name, row in members.items() if "difference" in row}
+            last = min(compared, key=lambda name: abs(compared[name]["value"] - worst))
+            row = {"metric": metric, "attribute": attribute, "last": last, "n_speakers": compared[last]["n_speakers"]}
+            # A metric that is the same for everybody has no p.
+            found.append(row | {"worst": worst, "p_adj": 1.0} | members["gap"])
+    return sorted(found, key=lambda gap: (gap["p_adj"], gap["null_p95"] / (gap["value"] or 1)))
+
+
+class Served(NamedTuple):
+    """A group with its row of each metric, as the model card shows it."""
+
+    attribute: str
+    group: str
+    n_speakers: int
+    rows: list[dict]
+
+    @property
+    def furthest(self) -> float:
+        """The smallest p of any metric."""
+        return min((row["p_adj"] for row in self.rows if "p_adj" in row), default=1.0)
+
+
+def served(groups: dict) -> list[Served]:
+    """All speakers, then all groups, with all metrics; those that differ most from the rest come first."""
+    first = next(iter(groups.values()), {})
+    found = [
+        Served(attribute, group, row["n_speakers"], [by[attribute][group] for by in groups.values()])
+        for attribute, members in first.items()
+        for group, row in members.items()
+        if group not in SUMMARIES
+    ]
+    return sorted(found, key=lambda group: (group.attribute != "all", group.furthest))
 
 
 def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str, complete: bool = True) -> None:
-    """Write report.json, report.html and model_card.md into `folder`, where the `figures` are too.
+    """Write report.json, report.html, model_card.md and datasheet.md into `folder`, where the `figures` are too.
 
     `speakers` is a sentence on whose voices the study has heard. Results or figures that are not there are errors;
     where the study is not `complete`, what rests on them is left out.
     """
     rows = ledger_rows(ledger, results, complete)
-    content = {
-        "title": title,
-        "caveat": f"{CAVEAT} {speakers}",
-        "headlines": [row for row in rows if row.entry.headline and row.ours is not None],
-        "findings": findings(lookup(results, "audit.groups", complete) or []),
+    groups = lookup(results, "audit.groups", complete) or {}
+    found = {
+        "worst": lookup(results, "audit.worst.sentence", complete),
+        "gaps": gaps(groups),
+        "planted": lookup(results, "audit.planted", complete),
         "controls": sorted(lookup(results, "evaluate.controls", complete) or [], key=lambda row: -row["bound"]),
     }
+    headlines = [row for row in rows if row.entry.headline and row.ours is not None]
     write_json(
-        content
+        found
         | {
+            "title": title,
+            "caveat": f"{CAVEAT} {speakers}",
             "rows": [row.record() for row in rows],
-            "headlines": [row.entry.key for row in content["headlines"]],
+            "headlines": [row.entry.key for row in headlines],
             "figures": [figure.model_dump() for part in ledger.experiments for figure in part.figures],
         },
         folder / "report.json",
     )
+    content = found | {"title": title, "caveat": f"{CAVEAT} {speakers}", "speakers": speakers, "headlines": headlines}
     page = _environment(html=True).get_template("report.html.j2")
+    sheet = _environment(html=False).get_template("report.datasheet.md.j2")
     texts = {
         "report.html": page.render(content, sections=sections(ledger, rows, folder / "figures", complete)),
-        "model_card.md": model_card(content),
+        "model_card.md": model_card(content | {"metrics": list(groups), "served": served(groups)}),
+        "datasheet.md": sheet.render(content, data=lookup(results, "data", complete)),
     }
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
@@ -273,6 +312,11 @@ def number(value: Number) -> str:
     return f"{value:#.3g}".rstrip(".") if abs(value) >= 0.001 else f"{value:.3f}"
 
 
+def probability(p: float) -> str:
+    """A p value; below a thousandth, only that."""
+    return "<0.001" if p < 0.001 else number(p)
+
+
 def printed(value: float | None) -> str:
     """A published number with all its digits, two decimals at least, or a dash."""
     if value is None:
@@ -296,6 +340,6 @@ def _environment(html: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "printed": printed, "percent": percent}
+    environment.filters |= {"number": number, "printed": printed, "percent": percent, "probability": probability}
     environment.globals["interval"] = interval
     return environment

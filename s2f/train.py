@@ -1,12 +1,13 @@
 """Training of the voice encoder (paper, sections 3 and 4), with the losses that it is compared with."""
 
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32, Int16
+from jaxtyping import Float, Float32, Int16
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -46,6 +47,8 @@ def train_voice_encoder(
     log: Path,
     device: torch.device,
     live: bool = False,
+    start: VoiceEncoder | None = None,
+    chances: pd.Series | None = None,
 ) -> VoiceLearner:
     """Learn the feature of the speaker's face from the voice (paper, section 3; schedule of section 4).
 
@@ -54,6 +57,10 @@ def train_voice_encoder(
     shows them). The best validation is that with the smallest mean angle between predicted and true feature,
     as the loss changes its scale on re-balancing. The contrastive term joins the paper's loss at the
     re-balancing, with a pull as strong as the first term's. UserError if a split has no clip.
+
+    `start`: the encoder whose weights the training goes on from (default: random ones); UserError if its sizes are not
+    those of the settings. `chances`: how often each training clip is drawn, by clip_id, as `batches.balanced` makes
+    them (default: all once an epoch); UserError if a clip has none.
     """
     clips = clips[clips["face"].notna()]
     train, val = (clips[clips["split"] == split].reset_index(drop=True) for split in ("train", "val"))
@@ -63,17 +70,20 @@ def train_voice_encoder(
         )
     samples = round(cfg.seconds * SAMPLE_RATE)
     faces = {"train": train["face"].to_numpy(np.int64), "val": val["face"].to_numpy(np.int64)}
+    drawn = None if chances is None else _chances_of(train, chances)
     frozen = [part.to(device).eval().requires_grad_(False) for part in (decoder, encoder)]
     layers = frozen[0].first, frozen[1].logits
     sizes = SIZES[cfg.model].model_copy(
         update={"batch_norm": cfg.batch_norm, "feature_dim": face_features.shape[1]}
     )
+    if start is not None and start.config != sizes:
+        raise UserError("The encoder to start from has other sizes than the settings: take those it was trained with.")
     # Changed in place on re-balancing and kept with the run; on the CPU, where they are read as numbers.
     lambdas = torch.tensor([*losses.PAPER_WEIGHTS, 0.0], dtype=torch.float64)
     speakers = torch.from_numpy(pd.factorize(train["speaker_id"])[0])
 
     def batch_of(step):
-        rows = rows_of(step, cfg.batch, len(train), cfg.seed)
+        rows = rows_of(step, cfg.batch, len(train), cfg.seed, drawn)
         waves = cropped(shards, train.iloc[rows], samples, np.random.default_rng([cfg.seed, 1, step]))
         return (*tensors(waves, face_features[faces["train"][rows]]), speakers[rows])
 
@@ -111,6 +121,8 @@ def train_voice_encoder(
 
     with seeded(cfg.seed, device):
         voice = VoiceEncoder(sizes).to(memory_format=torch.channels_last)
+    if start is not None:
+        voice.load_state_dict(start.state_dict())
     seen = torch.from_numpy(face_features[faces["train"]])
     model = VoiceLearner(voice, Matcher(seen) if cfg.loss == "contrastive" else None)
     fit(
@@ -130,7 +142,7 @@ def train_voice_encoder(
         checkpoint=checkpoint,
         fingerprint=fingerprint(
             cfg.model_dump_json(exclude={"checkpoint_minutes"}),
-            *(str(device), clips, shards.folder, face_features, *frozen),
+            *(str(device), clips, _sound(shards.folder), face_features, *frozen, start, drawn),
             code("loop train batches audio shards losses voice_encoder face_encoder face_decoder"),
         ),
         minutes=cfg.checkpoint_minutes,
@@ -139,6 +151,24 @@ def train_voice_encoder(
         live=live,
     )
     return model
+
+
+def _sound(folder: Path) -> str:
+    """Digest of the recordings, made once for each state of their files: to read them all takes seconds."""
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir())]
+    return _digest(folder, tuple(files))
+
+
+@lru_cache(maxsize=1)
+def _digest(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    return fingerprint(folder)
+
+
+def _chances_of(train: pd.DataFrame, chances: pd.Series) -> Float[np.ndarray, "clips"]:
+    found = chances.reindex(train["clip_id"])
+    if found.isna().any():
+        raise UserError(f"Clip {found.index[found.isna()][0]} has no chance to be drawn: give it one or drop it.")
+    return found.to_numpy(float)
 
 
 def throughput(cfg: config.Train, batch: int, steps: int, device: torch.device) -> dict[str, float]:

@@ -9,7 +9,9 @@ from fairlearn.metrics import MetricFrame
 from scipy.stats import norm
 
 from s2f import audit
+from s2f.audit import Metric
 from s2f.paths import UserError
+from s2f.retrieval import Ranks
 from s2f.stats import Resampling
 
 QUICK = Resampling(seed=4, replicates=200)
@@ -64,12 +66,73 @@ def test_null_data_is_rejected_at_the_nominal_rate():
 def test_a_planted_gap_is_found(rng):
     hits, groups, speakers = people(rng, n_speakers=450, gap=0.25)
     found = run(hits, groups, speakers).set_index(["attribute", "group"])
-    worst = found.loc["group", "c"]
-    assert worst.p_adj <= 0.01 and worst.ci_lo < 0.35 < worst.ci_hi and worst.difference < -worst.mdd80
-    gap, lowest = found.loc["group", "gap"], found.loc["group", "lowest"]
+    planted = found.loc["group", "c"]
+    assert planted.p_adj <= 0.01 and planted.ci_lo < 0.35 < planted.ci_hi and planted.difference < -planted.mdd80
+    gap, worst = found.loc["group", "gap"], found.loc["group", "worst"]
     assert gap.estimate > gap.null_p95 > gap.null_mean and gap.p_raw <= 0.01
-    assert lowest.estimate < lowest.null_p95 < lowest.null_mean and lowest.p_raw <= 0.01
+    assert worst.estimate < worst.null_p95 < worst.null_mean and worst.p_raw <= 0.01
+    assert worst.estimate == found.loc["group", "c"].estimate
     assert found.loc["sex", "F"].p_adj > 0.01
+
+
+def test_several_metrics_are_one_family_and_an_error_is_worse_where_it_is_larger(rng):
+    hits, groups, speakers = people(rng, n_speakers=300, gap=0.3)
+    years = 5 + 4 * (groups["group"] == "a").to_numpy() + rng.standard_normal(len(hits))
+    noise = rng.standard_normal(len(hits))
+    metrics = {"hit": Metric(hits, share=True), "years": Metric(years, error=True), "noise": Metric(noise)}
+    found = audit.by_group(metrics, groups, speakers, QUICK, permutations=199)
+    found = found.set_index(["metric", "attribute", "group"])
+    assert found.loc["years", "group", "worst"].estimate == pytest.approx(found.loc["years", "group", "a"].estimate)
+    assert found.loc["hit", "group", "worst"].estimate == pytest.approx(found.loc["hit", "group", "c"].estimate)
+    for key, null in (("years", "a"), ("hit", "c")):
+        row = found.loc[key, "group", null]
+        assert row.p_adj == 0.005 and (row.null_p95 - row.null_mean) * row.difference > 0
+    alone = run(hits, groups, speakers).set_index(["attribute", "group"])
+    together = found.loc["hit"]
+    same = ["estimate", "ci_lo", "ci_hi", "difference", "null_mean", "null_p95", "p_raw", "mdd80"]
+    pd.testing.assert_frame_equal(alone[same], together[same])  # the same deals of speakers
+    assert (together["p_adj"] >= alone["p_adj"] - 1e-12)[alone["p_adj"].notna()].all()
+    assert ("noise", "group", "ratio") not in found.index  # it goes below zero
+
+
+def test_p_adj_is_max_t_over_metrics_and_groups(rng):
+    """Against a plain loop over the deals of `_null`."""
+    hits, groups, speakers = people(rng, n_speakers=60, clips=2)
+    other = rng.standard_normal(len(hits))
+    found = audit.by_group({"hit": Metric(hits), "other": Metric(other)}, groups, speakers, QUICK, permutations=50)
+    of_speaker = groups.iloc[::2].reset_index(drop=True)
+    deals = np.random.default_rng(QUICK.seed).permuted(np.tile(np.arange(60), (50, 1)), axis=1)
+    plain = {}
+    for name, values in (("hit", hits), ("other", other)):
+        means = values.reshape(60, 2).mean(axis=1)
+        for attribute in of_speaker:
+            for group in of_speaker[attribute].unique():
+                inside = (of_speaker[attribute] == group).to_numpy()
+                apart = [m[inside].mean() - m[~inside].mean() for m in (means, *means[deals])]
+                plain[name, attribute, group] = np.array(apart) / np.std(apart[1:])
+    largest = np.abs(list(plain.values())).max(axis=0)[1:]
+    for key, apart in plain.items():
+        row = found.set_index(["metric", "attribute", "group"]).loc[key]
+        assert row.p_adj == pytest.approx((1 + (largest >= abs(apart[0]) - 1e-12).sum()) / 51)
+
+
+def test_a_metric_without_a_value_is_named():
+    with pytest.raises(UserError, match="The metric 'hit' has no value for some clips"):
+        run(np.array([1.0, np.nan]), pd.DataFrame({"sex": ["F", "M"]}), np.arange(2))
+
+
+def test_the_usual_metrics_say_which_way_is_better():
+    true = pd.DataFrame({"sex": ["F", "M"], "age_band": ["18-34", "35-49"], "age": [20.0, 40.0]})
+    read = pd.DataFrame({"sex": pd.Categorical(["F", "F"]), "age_band": pd.Categorical(["35-49", "35-49"])})
+    placed = Ranks(np.array([0, 2]), np.array([0, 0]), others=4)
+    found = audit.usual_metrics(placed, 3, read, np.array([25.0, 30.0]), np.array([50.0, 60.0]), true)
+    values = {name: (metric.values.tolist(), metric.better) for name, metric in found.items()}
+    assert values["1:2 matches won"] == ([1.0, 0.5], "higher")
+    assert values["drawn in the true sex"] == ([1.0, 0.0], "higher")
+    assert values["drawn in the true age band"] == ([0.0, 1.0], "higher")
+    assert values["error of apparent age (years)"] == ([5.0, 10.0], "lower")
+    assert values["angle to the true feature (degrees)"] == ([50.0, 60.0], "lower")
+    assert values["among the first 10 of 3"] == ([1.0, 1.0], "higher")
 
 
 def test_copies_of_clips_and_the_order_of_rows_change_nothing(rng):

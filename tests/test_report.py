@@ -9,9 +9,10 @@ from PIL import Image
 
 from s2f import paper
 from s2f.paths import UserError
-from s2f.report import CAVEAT, findings, ledger_rows, load_results, lookup, number, printed, source, write
+from s2f.report import CAVEAT, gaps, ledger_rows, load_results, lookup, number, printed, source, write
 
 SPEAKERS = "The speakers are synthetic."
+WORST = "Served worst, by group: G4."
 
 
 def row(key, ours, **more):
@@ -55,13 +56,13 @@ def ledger():
 
 @pytest.fixture
 def results():
-    def member(attribute, name, estimate, **more):
-        empty = dict.fromkeys(["difference", "ci_lo", "ci_hi", "p_raw", "null_mean", "null_p95"])
-        known = {"attribute": attribute, "group": name, "metric": "recall", "n_speakers": 40, "estimate": estimate}
-        return empty | known | more
+    def member(value, difference=None, p=None):
+        row = {"value": value, "low": value - 0.1, "high": value + 0.1, "n_speakers": 40}
+        return row if difference is None else row | {"difference": difference, "p_adj": p}
 
-    def gap(attribute, estimate, p):
-        return member(attribute, "gap", estimate, p_raw=p, null_mean=0.05, null_p95=0.12)
+    def summed_up(gap, worst, p):
+        luck = {"null_mean": 0.05, "null_p95": 0.12, "p_adj": p}
+        return {"gap": luck | {"value": gap}, "worst": luck | {"value": worst}}
 
     def control(name, value, bound):
         beside = {"low": value - 0.04, "high": value + 0.04, "bound": bound, "n_speakers": 40, "chance": 0.5}
@@ -75,16 +76,28 @@ def results():
         },
         "retrieval": {"recall": {"value": 0.109, "low": 0.1, "high": 0.12, "n_speakers": 400, "chance": 0.01}},
         "audit": {
-            "groups": [
-                member("all", "overall", 0.5),
-                gap("sex", 0.06, 0.4),
-                member("sex", "F", 0.5, difference=0.02),
-                member("sex", "M", 0.48, difference=-0.02),
-                gap("group", 0.2, 0.001),
-                member("group", "G1", 0.55, difference=0.08),
-                member("group", "G4", 0.35, difference=-0.2),
-                member("group", "G5", None, suppressed_reason="fewer than 10 speakers"),
-            ],
+            "worst": {"sentence": WORST},
+            "groups": {
+                "recall": {
+                    "all": {"overall": member(0.5)},
+                    "sex": {"F": member(0.5, 0.02, 0.8), "M": member(0.48, -0.02, 0.8)} | summed_up(0.02, 0.48, 0.7),
+                    "group": {
+                        "G1": member(0.55, 0.2, 0.002),
+                        "G4": member(0.35, -0.2, 0.002),
+                        "G5": {"n_speakers": 4, "suppressed_reason": "fewer than 10 speakers"},
+                    }
+                    | summed_up(0.2, 0.35, 0.001),
+                }
+            },
+            "planted": {"share_G4": {"truth": 0.12, "value": 0.13, "low": 0.1, "high": 0.16, "holds": True}},
+        },
+        "data": {
+            "speakers": {"train": 1500, "test": 400, "face": 1000},
+            "clips": {"train": 4500, "test": 800},
+            "hours": {"train": 7.5, "test": 2.2},
+            "mismatched_share": {"train": 0.06, "test": 0.23},
+            "photographs": 8700,
+            "links": {"face_nose_h": {"f0_hz": 0.01, "vtl_cm": 0.63}},
         },
     }
 
@@ -137,10 +150,49 @@ def test_a_result_that_is_no_number_is_named(results):
         ledger_rows(ledger, results)
 
 
-def test_the_finding_that_luck_explains_least_comes_first(results):
-    first, second = findings(results["audit"]["groups"])
-    assert (first["attribute"], first["furthest"]["group"]) == ("group", "G4")
+def test_the_gap_that_luck_explains_least_comes_first(results):
+    first, second = gaps(results["audit"]["groups"])
+    assert (first["attribute"], first["last"], first["worst"], first["n_speakers"]) == ("group", "G4", 0.35, 40)
     assert second["attribute"] == "sex"
+
+
+def test_a_gap_of_something_that_is_the_same_for_everybody_is_no_finding(results):
+    by_sex = results["audit"]["groups"]["recall"]["sex"]
+    del by_sex["gap"]["p_adj"]
+    by_sex["gap"]["value"] = 0.0
+    assert [gap["p_adj"] for gap in gaps(results["audit"]["groups"])] == [0.001, 1.0]
+
+
+def test_the_audit_leads_with_the_worst_finding(folder, ledger, results):
+    page = page_of(folder, ledger, results)
+    audit = page[page.index('<section id="audit">') :]
+    assert audit.index(WORST) < audit.index("<table>")
+    card = (folder / "model_card.md").read_text()
+    assert card.index("## Audit") < card.index(f"**{WORST}**") < card.index("| recall | group |")
+    assert "| group: G4 | 40 | 0.350 [0.250, 0.450]* |" in card and "| group: G5 | 4 | fewer than 10 speakers |" in card
+    assert card.index("| all: overall |") < card.index("| group: G1 |") < card.index("| sex: F |")
+
+
+def test_the_card_says_what_the_model_is_not_for(folder, ledger, results):
+    page_of(folder, ledger, results)
+    card = (folder / "model_card.md").read_text()
+    for what in ("## Intended use", "## Out of scope", "Identifying anybody", "Phantom images", "## Limits"):
+        assert what in card
+    assert "| share G4 | 0.120 | 0.130 [0.100, 0.160] | yes |" in card
+
+
+def test_the_data_sheet_has_the_numbers_of_the_data(folder, ledger, results):
+    page_of(folder, ledger, results)
+    sheet = (folder / "datasheet.md").read_text()
+    parts = ("Motivation", "Composition", "Collection", "Preprocessing", "Uses", "Distribution", "Maintenance")
+    assert re.findall("^## (.*)$", sheet, re.M) == list(parts)
+    assert "| training | 1,500 | 4,500 | 7.50 | 6% |" in sheet and "8,700 photographs, 3 of each person" in sheet
+    assert "| faces without a voice | 1,000 | – | – | – |" in sheet
+    assert "| nose_h | 0.01 | 0.63 |" in sheet and "| share G4 | 0.120 | 0.130 [0.100, 0.160] |" in sheet
+    del results["data"], results["audit"]
+    page_of(folder, ledger, results, complete=False)
+    assert "This study has made no corpus." in (folder / "datasheet.md").read_text()
+    assert "No audit has been made." in (folder / "model_card.md").read_text()
 
 
 def test_published_numbers_keep_their_digits_and_ours_have_three():
@@ -202,7 +254,7 @@ def test_the_card_and_the_json_have_the_numbers_of_the_page(folder, ledger, resu
 
 
 def test_the_same_results_give_the_same_bytes(folder, ledger, results):
-    names = ("report.json", "report.html", "model_card.md")
+    names = ("report.json", "report.html", "model_card.md", "datasheet.md")
     page_of(folder, ledger, results)
     first = [(folder / name).read_bytes() for name in names]
     page_of(folder, ledger, results)

@@ -313,11 +313,11 @@ def test_the_face_models_learn(face_models):
     assert {"image", "landmarks", "feature", "val_landmarks", "val_feature"} <= set(decoder_curve.columns)
 
 
-def hear_faces(world, face_models, folder, **changes):
+def hear_faces(world, face_models, folder, start=None, chances=None, **changes):
     encoder, decoder, features, _ = face_models
-    cfg = VOICES.model_copy(update=changes)
+    cfg, given = VOICES.model_copy(update=changes), {"start": start, "chances": chances}
     model = train.train_voice_encoder(
-        world.clips, world.shards, features, encoder, decoder, cfg, **study(folder)
+        world.clips, world.shards, features, encoder, decoder, cfg, **study(folder), **given
     )
     return model.encoder, pd.read_csv(folder / "curve.csv")
 
@@ -369,6 +369,39 @@ def test_a_stopped_voice_training_goes_on_to_the_same_bits(world, face_models, t
     ).read_bytes()
 
 
+def test_a_training_goes_on_from_given_weights(world, face_models, tmp_path):
+    first, curve = hear_faces(world, face_models, tmp_path)
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    still = {"steps": 1, "rate": 1e-12, "rebalance_step": 0}
+    kept, _ = hear_faces(world, face_models, tmp_path, first, **still)
+    for name, value in kept.state_dict().items():
+        assert torch.equal(before[name], first.state_dict()[name])  # the given encoder is not trained itself
+        if "norm" not in name:  # whose statistics follow the batch, not the rate
+            torch.testing.assert_close(value, before[name])
+    _, further = hear_faces(world, face_models, tmp_path, first, rebalance_step=0)
+    assert further["val_degrees"].min() < curve["val_degrees"].iloc[0]
+    assert len(list((tmp_path / "scratch").iterdir())) == 3  # runs of their own
+    with pytest.raises(UserError, match="other sizes"):
+        hear_faces(world, face_models, tmp_path, first, batch_norm=False)
+
+
+def test_a_training_hears_only_what_has_a_chance(world, face_models, tmp_path, monkeypatch):
+    train_clips = world.clips[world.clips["split"] == "train"]
+    few = set(train_clips["clip_id"].iloc[:4])
+    chances = pd.Series({clip: float(clip in few) for clip in train_clips["clip_id"]})
+    heard, cropped = set(), train.cropped
+
+    def listening(shards, clips, *rest):
+        heard.update(clips["clip_id"])
+        return cropped(shards, clips, *rest)
+
+    monkeypatch.setattr(train, "cropped", listening)
+    hear_faces(world, face_models, tmp_path, chances=chances, steps=3)
+    assert heard == few
+    with pytest.raises(UserError, match="Clip 0-1.0 has no chance"):
+        hear_faces(world, face_models, tmp_path, chances=chances.drop("0-1.0"))
+
+
 def test_an_epoch_visits_each_row_once_in_an_order_of_its_own():
     epochs = [
         np.concatenate([batches.rows_of(4 * epoch + i, 5, 23, seed=1) for i in range(4)]) for epoch in (0, 1)
@@ -378,6 +411,19 @@ def test_an_epoch_visits_each_row_once_in_an_order_of_its_own():
     assert (epochs[0] != epochs[1]).any()
     np.testing.assert_array_equal(batches.rows_of(7, 5, 23, seed=1), epochs[1][15:])
     assert sorted(batches.rows_of(3, 8, 6, seed=1)) == list(range(6))  # fewer rows than a batch
+
+
+def test_balanced_labels_come_equally_often():
+    labels = pd.Series(["a"] * 90 + ["b"] * 9 + ["c"], index=[f"clip{number}" for number in range(100)])
+    chances = batches.balanced(labels)
+    np.testing.assert_allclose(chances.groupby(labels).sum(), 1)
+    rows = np.concatenate([batches.rows_of(step, 50, 100, 1, chances.to_numpy()) for step in range(60)])
+    # Three standard errors of a third among 3,000 draws; rows of one label come alike.
+    assert labels.iloc[rows].value_counts(normalize=True).to_numpy() == pytest.approx(1 / 3, abs=0.026)
+    assert pd.Series(rows[rows < 90]).value_counts().max() < 30
+    np.testing.assert_array_equal(rows[:50], batches.rows_of(0, 50, 100, 1, 7 * chances.to_numpy()))
+    with pytest.raises(UserError, match="clip99 has no label"):
+        batches.balanced(labels.where(labels != "c"))
 
 
 def test_a_crop_is_a_piece_of_its_clip_and_short_clips_repeat(world):

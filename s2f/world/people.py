@@ -165,8 +165,8 @@ def sample(
     sex = rng.choice(SEXES, n)
     age = rng.uniform(*AGE_RANGE, n)
     group = rng.choice(GROUPS, n, p=[shares[name] for name in GROUPS])
-    spoken = language_given_group(confound)
-    language = np.array([rng.choice(LANGUAGES, p=spoken.loc[name]) for name in group])
+    spoken = {name: chances.to_numpy() for name, chances in language_given_group(confound).iterrows()}
+    language = np.array([rng.choice(LANGUAGES, p=spoken[name]) for name in group])
     causes = {"size": rng.standard_normal(n), "robustness": rng.standard_normal(n)}
     people = pd.DataFrame(
         {
