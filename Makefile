@@ -1,4 +1,5 @@
 # make repro   run the whole study and say where the report is
+# make repro-published   run the study of real voices and faces on the samples in S2F_PUBLISHED (studies/published)
 # make test    lint, then the tests
 # make lint    ruff, the layers of the library, notebooks without outputs
 # make bench   time the fast paths beside the plain ones, for docs/performance.md
@@ -18,7 +19,7 @@ BIN := $(abspath $(VENV))/bin
 RUN := PYTHONDONTWRITEBYTECODE= PATH="$(BIN):$$PATH"
 INSTALLED := $(VENV)/.installed
 
-.PHONY: repro test lint bench lab env lock clean
+.PHONY: repro repro-published test lint bench lab env lock clean
 
 repro: $(INSTALLED)
 	$(RUN) python -m s2f.config params.yaml
@@ -27,13 +28,17 @@ repro: $(INSTALLED)
 	$(RUN) dvc repro
 	@echo "The report: $(CURDIR)/build/run/90_report.html"
 
+repro-published: $(VENV)/.published
+	cd studies/published && $(RUN) S2F_PUBLISHED="$(abspath $(S2F_PUBLISHED))" dvc repro
+	@echo "The tables: studies/published/results/, the notebooks: studies/published/build/run/"
+
 test: lint
 	$(RUN) python -m pytest
 
 lint: $(INSTALLED)
 	$(RUN) ruff check
 	$(RUN) lint-imports
-	$(RUN) nbstripout --keep-id --verify notebooks/*.ipynb
+	$(RUN) nbstripout --keep-id --verify notebooks/*.ipynb studies/*/notebooks/*.ipynb
 
 bench: $(INSTALLED)
 	@mkdir -p scratch
@@ -68,3 +73,11 @@ lock:
 clean:
 	rm -rf build scratch .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find s2f tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+$(VENV)/.published: $(INSTALLED) studies/published/requirements.txt
+ifneq ($(UV),)
+	"$(UV)" pip install --python "$(BIN)/python" --no-deps -r studies/published/requirements.txt
+else
+	"$(BIN)/python" -m pip install --no-deps -r studies/published/requirements.txt
+endif
+	touch $@

@@ -5,6 +5,7 @@ A stage reads one section, its notebook holds the same names in its `parameters`
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -352,23 +353,26 @@ def parse(model: type[BaseModel], values: Any, where: str) -> BaseModel:
         raise UserError(f"{where}: {problems}.") from None
 
 
-def load(name: str, path: Path) -> BaseModel:
+def load(name: str, path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> BaseModel:
     """Section `name` of the params file at `path`."""
     sections = read(path)
     if name not in sections:
         raise UserError(f"{path} has no section '{name}'; it has {', '.join(sections)}.")
-    return parse(SECTIONS[name], sections[name], f"{path}, section '{name}'")
+    return parse(models[name], sections[name], f"{path}, section '{name}'")
 
 
-def check(path: Path) -> None:
-    """Refuse a params file with an unknown or missing section, or with a bad value in any of them."""
+def check(path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> None:
+    """Refuse a params file with an unknown or missing section, or with a bad value in any of them.
+
+    `models` are the sections that the study has; the default study's are those above.
+    """
     sections = read(path)
-    if unknown := [name for name in sections if name not in SECTIONS]:
-        raise UserError(f"{path}: unknown section '{unknown[0]}'; known are {', '.join(SECTIONS)}.")
+    if unknown := [name for name in sections if name not in models]:
+        raise UserError(f"{path}: unknown section '{unknown[0]}'; known are {', '.join(models)}.")
     problems = []
-    for name in SECTIONS:
+    for name in models:
         try:
-            load(name, path)
+            load(name, path, models)
         except UserError as error:
             problems.append(str(error))
     if problems:

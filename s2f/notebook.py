@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -317,6 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("extract", help="write code-only copies, after a check of params.yaml")
     command.add_argument("notebooks", type=Path)
     command.add_argument("target", type=Path)
+    command.add_argument("--settings", default="s2f.config", metavar="MODULE", help="whose SECTIONS it must have")
     command = commands.add_parser("run", help="execute one notebook")
     command.add_argument("name", help="such as 30_train")
     command.add_argument("--params", metavar="SECTION", help="section of params.yaml, such as train")
@@ -326,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if options.command == "extract":
-            config.check(Path("params.yaml"))
+            config.check(Path("params.yaml"), import_module(options.settings).SECTIONS)
             extract(options.notebooks, options.target)
         else:
             # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
