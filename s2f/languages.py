@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from s2f import retrieval, stats, trials
+from s2f import protocols, retrieval, stats, trials
 from s2f.paths import UserError
 from s2f.protocols import Arm
 from s2f.stats import Estimate, Resampling
@@ -26,32 +26,14 @@ def as_many_of_each(clips: pd.DataFrame) -> pd.DataFrame:
 def judged(table: pd.DataFrame, arm: Arm, resampling: Resampling) -> dict[str, Estimate]:
     """Equal error rate (`eer`) and `auc` of the verification trials in `table`, and 1:2 `matching` of all queries.
 
-    The trials are those of `trials.verification`; the first two are the numbers of `retrieval.verification`, but as
-    estimates, so that those of several arms on the same trials can be combined. In matching every voice meets every
-    other face of the gallery, which holds one face a person.
+    The trials are those of `trials.verification`. In matching every voice meets every other face of the gallery, which
+    holds one face a person.
     """
-    scores = arm.scores(table["voice"], table[["face"]].to_numpy(object))[:, 0]
-    index = stats.number_speakers(table[["voice_speaker", "face_speaker"]].to_numpy().ravel())
-    voice, face = index.codes.reshape(-1, 2).T
-    same = table["same"].to_numpy(bool)
-
-    def by_trial(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates trials"]:
-        # A matched trial has one speaker, who counts once.
-        return weights[:, voice] * np.where(same, 1, weights[:, face])
-
-    def eer(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates"]:
-        return stats.equal_error_rate(*stats.weights_by_score(scores, same, by_trial(weights)))
-
-    def auc(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates"]:
-        wins, pairs = stats.pair_wins(scores, same, by_trial(weights)).T
-        return wins / np.where(pairs > 0, pairs, np.nan)
-
-    size = len(table), index.count, resampling
-    found = {name: stats.bootstrap(part, *size, width=len(table)) for name, part in (("eer", eer), ("auc", auc))}
     asked, offered = (trials.speakers(side.index) for side in (arm.queries, arm.gallery))
     own = pd.Index(offered).get_indexer(asked)
     placed = retrieval.ranks(arm.queries.to_numpy(), arm.gallery.to_numpy(), own, arm.metric)
-    return found | {"matching": stats.interval(placed.wins, asked, resampling, share=True)}
+    matching = stats.interval(placed.wins, asked, resampling, share=True)
+    return retrieval.verification(protocols.played(table, arm), resampling) | {"matching": matching}
 
 
 def crossed(cells: Mapping[tuple[str, str], Estimate], resampling: Resampling) -> pd.DataFrame:

@@ -298,11 +298,16 @@ def verification(
 
 
 def _verified(table: pd.DataFrame, arm: Arm, resampling: Resampling) -> pd.DataFrame:
-    if len(table) == 0:
-        return pd.DataFrame([{"chance": 0.5} | NOTHING.row()] * 2, pd.Index(["auc", "eer"], name="metric"))
+    nothing = dict.fromkeys(("auc", "eer"), NOTHING)
+    found = retrieval.verification(played(table, arm), resampling) if len(table) else nothing
+    rows = {name: {"chance": 0.5} | part.row() for name, part in found.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+
+def played(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Trials of `trials.verification` with the score of an arm, as `retrieval.verification` takes them."""
     scores = arm.scores(table["voice"], table[["face"]].to_numpy(object))[:, 0]
-    played = table[["same"]].assign(query=table["voice_speaker"], face=table["face_speaker"], score=scores)
-    return retrieval.verification(played, resampling).set_index("metric")
+    return table[["same"]].assign(query=table["voice_speaker"], face=table["face_speaker"], score=scores)
 
 
 def retrieve(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from s2f.audit import FAMILIES
 from s2f.paper import Entry, Experiment, Group, Ledger
 from s2f.paths import UserError, replacing, write_json
 
@@ -27,7 +28,6 @@ CAVEAT = (
 Number = int | float | None
 
 CONTEXT = ("low", "high", "n_speakers", "chance", "ceiling")
-SUMMARIES = ("gap", "ratio", "worst")  # rows of the audit that sum up an attribute
 ESTIMATES = ("mean", "r", "slope", "value")  # names of numbers whose own interval, chance and ceiling stand beside them
 WIDE = 1000  # pixels; a wider figure stands below the numbers, not beside them
 
@@ -234,7 +234,7 @@ def served(groups: dict) -> list[Served]:
         Served(attribute, group, row["n_speakers"], [by[attribute][group] for by in groups.values()])
         for attribute, members in first.items()
         for group, row in members.items()
-        if group not in SUMMARIES
+        if group not in FAMILIES
     ]
     return sorted(found, key=lambda group: (group.attribute != "all", group.furthest))
 

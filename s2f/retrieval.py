@@ -287,8 +287,8 @@ def _another_speaker(index: stats.Speakers, seed: int) -> Int[np.ndarray, "clips
     return order[np.where(pick >= first, pick + own, pick)]
 
 
-def verification(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """AUC and equal error rate of trials (as `trials` makes them), both speakers of a trial resampled."""
+def verification(table: pd.DataFrame, resampling: Resampling) -> dict[str, Estimate]:
+    """`auc` and equal error rate (`eer`) of trials (as `trials` makes them), both speakers of a trial resampled."""
     together = pd.concat([table["query"], table["face"]], ignore_index=True)
     index = stats.number_speakers(together)
     query, face = index.codes[: len(table)], index.codes[len(table) :]
@@ -307,11 +307,8 @@ def verification(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     def eer(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates"]:
         return stats.equal_error_rate(*stats.weights_by_score(scores, same, by_trial(weights)))
 
-    rows = []
-    for name, statistic in (("auc", auc), ("eer", eer)):
-        estimate = stats.bootstrap(statistic, len(table), index.count, resampling, width=len(table))
-        rows.append({"metric": name, "chance": 0.5} | estimate.row())
-    return pd.DataFrame(rows)
+    size = len(table), index.count, resampling
+    return {name: stats.bootstrap(part, *size, width=len(table)) for name, part in (("auc", auc), ("eer", eer))}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ but an attribute must reach the score that the make-up of a public corpus gives 
 """
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -19,6 +17,7 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
 from jaxtyping import Float, Shaped
+from joblib import Parallel, delayed
 from scipy.stats import binomtest
 from tqdm import tqdm
 
@@ -275,12 +274,14 @@ CHECKS = (
 def table(checks: Sequence[Check], runs: int, exact_runs: int, workers: int) -> pd.DataFrame:
     """One row a check (`Check.row`), with seeds from 0 on, so that the table is the same every time."""
     planned = [1 if check.once else exact_runs if check.exact else runs for check in checks]
-    processes = multiprocessing.get_context("forkserver")
     rows = []
-    with ProcessPoolExecutor(workers, processes) as pool, tqdm(total=sum(planned), unit="run", mininterval=1) as bar:
+    with (
+        Parallel(workers, return_as="generator", batch_size=CHUNK) as parallel,
+        tqdm(total=sum(planned), unit="run", mininterval=1) as bar,
+    ):
         for check, count in zip(checks, planned, strict=True):
             values = []
-            for value in pool.map(check.run, range(count), chunksize=CHUNK):
+            for value in parallel(delayed(check.run)(seed) for seed in range(count)):
                 values.append(value)
                 bar.update()
             rows.append(check.row(values))

@@ -90,7 +90,7 @@ def test_a_constant_embedding_scores_chance_exactly_by_every_road(metric, rng):
     ranked = [retrieval.ranks(heard, nobody.to_numpy(), own, metric)]
     if metric != "l1":
         ranked.append(search.rank_of(heard, nobody.to_numpy(), own, metric))
-    played = retrieval.trials(heard, shown, speakers, 1, metric)
+    verification = retrieval.verification(retrieval.trials(heard, shown, speakers, 1, metric), QUICK)
     tables = {
         "lists, from voices": protocols.matching(to_faces, arm, {}, QUICK),
         "lists, from faces": protocols.matching(to_voices, back, {}, QUICK),
@@ -99,7 +99,7 @@ def test_a_constant_embedding_scores_chance_exactly_by_every_road(metric, rng):
         "retrieval of voices": protocols.retrieve(back, {}, QUICK),
         "matching from voices": pd.concat([retrieval.matching(heard, shown, *sides, n, metric) for n in range(2, 11)]),
         "matching from faces": pd.concat([retrieval.matching(shown, heard, *sides, n, metric) for n in range(2, 11)]),
-        "verification": retrieval.verification(played, QUICK),
+        "verification": pd.DataFrame([{"chance": 0.5, "value": part.value} for part in verification.values()]),
         "recall": pd.concat([retrieval.recall(placed, speakers, [1, 2, 5, 10], QUICK) for placed in ranked]),
         "recall among 60": retrieval.recall(ranked[-1], speakers, [1, 2, 5, 10], QUICK, 60),
     }

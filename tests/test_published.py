@@ -6,6 +6,8 @@ The samples themselves are read only where S2F_PUBLISHED names them; without the
 import json
 import os
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -138,6 +140,15 @@ def test_one_row_a_person_the_first_clip_or_the_mean(rng):
     assert np.allclose(replace(first, mean=True)["true.feature"], (true[::2] + true[1::2]) / 2)
     assert len(first.where(first.clips["person"].to_numpy() < 7)["true.feature"]) == 7
     assert first.kinds == ["exg0"] and original.kinds(first) == ["exg0", "f2f"]
+
+
+def test_drawn_faces_are_joined_as_another_kind(rng):
+    alone = samples(rng).first()
+    assert len(alone.clips) == 40 and list(alone.clips["person"]) == list(alone.who)
+    feature = rng.normal(size=alone["true.feature"].shape)
+    joined = alone.joined("ours", {"feature": feature})
+    assert np.array_equal(joined["ours.feature"], feature) and original.kinds(joined) == ["exg0", "ours", "f2f"]
+    assert original.kinds(alone) == ["exg0", "f2f"]  # as it was
 
 
 def test_features_come_back_without_the_clips_whose_face_was_not_found(rng, tmp_path):
@@ -436,6 +447,44 @@ def test_a_stage_has_the_parameters_and_modules_of_its_notebook(path):
     assert parameters(path) == config.read(STUDY / "params.yaml")[name]
     modules = sorted(dep.removeprefix("../../") for dep in stages()[name]["deps"] if dep.startswith("../../"))
     assert modules == closure(code(path))  # `python tests/closure.py` has the form
+
+
+IMPORTS = sorted((STUDY / "samples" / "figures").glob("*.dvc"))
+
+
+def test_imports_are_pinned_and_never_pushed():
+    assert [path.stem for path in IMPORTS] == sorted(published.SETS.values())
+    for path in IMPORTS:
+        told = YAML(typ="safe", pure=True).load(path.read_text())
+        (source,), (out,) = told["deps"], told["outs"]
+        assert source["path"] == f"figures/{path.stem}" and source["repo"]["url"] == published.REPOSITORY
+        assert (
+            re.fullmatch(r"[0-9a-f]{40}", source["repo"]["rev"]) and source["repo"]["rev"] == source["repo"]["rev_lock"]
+        )
+        assert out == {"path": path.stem, "push": False} and told["frozen"]
+
+
+def test_dvc_pull_fetches_the_samples_where_the_study_looks_for_them(tmp_path, monkeypatch):
+    """The command of the study's README, with a repository of empty files in the place of the authors'."""
+    git = ["git", "-c", "user.name=s2f", "-c", "user.email=s2f@example.org"]
+    theirs = avspeech(tmp_path / "theirs")
+    clone(theirs, ["1134Somebody_J._Else_abcdefghijk_0000001"], folder="voxceleb")
+    outer = tmp_path / "outer"
+    shutil.copytree(
+        STUDY / "samples", outer / "samples", ignore=shutil.ignore_patterns("cache", "tmp", *published.SETS.values())
+    )
+    for place in (theirs, outer):
+        subprocess.run([*git, "init", "--quiet"], cwd=place, check=True)
+    subprocess.run([*git, "add", "."], cwd=theirs, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "samples"], cwd=theirs, check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], cwd=theirs, check=True, capture_output=True, text=True).stdout
+    for path in (outer / "samples" / "figures").glob("*.dvc"):
+        told = re.sub(r"(rev|rev_lock): \w{40}", rf"\1: {head.strip()}", path.read_text())
+        path.write_text(told.replace(published.REPOSITORY, str(theirs)))
+    subprocess.run(["dvc", "pull", "--quiet"], cwd=outer / "samples", check=True)
+    monkeypatch.delenv(published.VARIABLE, raising=False)
+    there = published.place(outer / "samples")
+    assert published.sets(there) == ["avspeech", "voxceleb"] and len(published.clips(there, "avspeech")) == 4
 
 
 def test_nothing_that_the_study_makes_goes_into_the_cache():

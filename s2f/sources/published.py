@@ -16,14 +16,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 
-from s2f.config import Count, Positive, Seconds, Section
+from s2f.config import Count, Positive, Precision, Seconds, Section, Size
 from s2f.paths import UserError, replacing
 
 REPOSITORY = "https://github.com/speech2face/speech2face.github.io"
@@ -69,10 +69,10 @@ def clips(root: Path, name: str) -> pd.DataFrame:
     """The clips of a set that have a voice and all needed faces: a row each, in the order of their names.
 
     `voice` and the kinds of face (`true`, `f2f`, `exg0`, ...) are paths; an exaggeration that some clip lacks is left
-    out. `video` and `person` are numbers: an AVSpeech video stands for a person, because its speakers have no names.
-    `seconds` is the length of the recording before the authors repeated or cut it to 6 s (NaN for VoxCeleb). `sex`,
-    `fluency`, `age_band` and `ethnicity` are their annotation, None for AVSpeech. UserError where a folder is missing
-    or empty, or a file is named otherwise.
+    out. `clip` counts the rows. `video` and `person` are numbers: an AVSpeech video stands for a person, because its
+    speakers have no names. `seconds` is the length of the recording before the authors repeated or cut it to 6 s (NaN
+    for VoxCeleb). `sex`, `fluency`, `age_band` and `ethnicity` are their annotation, None for AVSpeech. UserError where
+    a folder is missing or empty, or a file is named otherwise.
     """
     folder = root / "figures" / SETS[name]
     voices = _files(folder / VOICES, SOUND)
@@ -87,7 +87,7 @@ def clips(root: Path, name: str) -> pd.DataFrame:
             table[kind] = [files[stem] for stem in complete]
     for column in ("video", "person"):
         table[column] = table.groupby(column).ngroup()
-    return table
+    return table.assign(clip=np.arange(len(table)))
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], needed: bool = True) -> dict[str, Path]:
@@ -140,10 +140,19 @@ class Samples:
         arrays = {name: values[kept] for name, values in self.arrays.items()}
         return replace(self, clips=self.clips[kept].reset_index(drop=True), arrays=arrays)
 
+    def first(self) -> "Samples":
+        """The first clip of each person."""
+        return self.where(~self.clips["person"].duplicated().to_numpy())
+
+    def joined(self, kind: str, seen: Mapping[str, Shaped[np.ndarray, "clips ..."]]) -> "Samples":
+        """With another kind of drawn face, as `extract.see` reads them."""
+        return replace(self, arrays={**self.arrays, **{f"{kind}.{name}": values for name, values in seen.items()}})
+
     @property
     def kinds(self) -> list[str]:
-        """The exaggerations that are there."""
-        return [kind for kind in FACES if kind.startswith("exg") and f"{kind}.feature" in self.arrays]
+        """The kinds of faces drawn from the voice: exaggerations of the authors' model, and what was joined."""
+        read = [name.removesuffix(".feature") for name in self.arrays if name.endswith(".feature")]
+        return [kind for kind in read if kind not in ("true", "f2f")]
 
     def looks(self, kind: str = "true") -> pd.DataFrame:
         """The `sex`, `age_band` and `age` (years) that a network sees in a kind of face, by the order of `people`."""
@@ -226,6 +235,39 @@ class Ours(Section):
     gallery: Annotated[int, Field(ge=10)]
     score_dims: Count
     components: Count
+    match_steps: Annotated[list[Size], Field(min_length=1)]
+
+
+class Scratch(Section):
+    """The paper's voice encoder without anything learned before; `model` is its size."""
+
+    folder: str
+    seed: int
+    replicates: Count
+    folds: Annotated[int, Field(ge=3)]
+    model: Literal["small", "paper"]
+    seconds: Seconds
+    steps: Count
+    batch: Count
+    rate: Positive
+    validate_every: Count
+    checkpoint_minutes: Positive
+    precision: Precision
+    threads: Count
+
+
+class Drawn(Section):
+    """Faces that go with what the heads say, measured as the original's are."""
+
+    folder: str
+    seed: int
+    replicates: Count
+    permutations: Count
+    folds: Annotated[int, Field(ge=2)]
+    gallery: Annotated[int, Field(ge=10)]
+    components: Count
+    exaggerations: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    workers: Count
 
 
 class Longer(Section):
@@ -241,5 +283,7 @@ SECTIONS: dict[str, type[Section]] = {
     "original": Original,
     "painted": Painted,
     "ours": Ours,
+    "scratch": Scratch,
     "longer": Longer,
+    "drawn": Drawn,
 }
