@@ -283,7 +283,7 @@ SECTIONS: dict[str, type[Section]] = {
     "original": Original,
     "painted": Painted,
     "ours": Ours,
-    "scratch": Scratch,
+    "from_scratch": Scratch,
     "longer": Longer,
     "drawn": Drawn,
 }
