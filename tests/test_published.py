@@ -140,6 +140,9 @@ def test_one_row_a_person_the_first_clip_or_the_mean(rng):
     assert np.allclose(replace(first, mean=True)["true.feature"], (true[::2] + true[1::2]) / 2)
     assert len(first.where(first.clips["person"].to_numpy() < 7)["true.feature"]) == 7
     assert first.kinds == ["exg0"] and original.kinds(first) == ["exg0", "f2f"]
+    heard = {f"1.5s.{block}": rng.normal(size=(len(true), 3)) for block in published.HEARD}
+    voice = replace(first, arrays=heard).voice(1.5)
+    assert [np.array_equal(a, b[::2]) for a, b in zip(voice, heard.values(), strict=True)] == [True] * 3
 
 
 def test_drawn_faces_are_joined_as_another_kind(rng):

@@ -13,7 +13,7 @@ clone but features in a cache on this machine: clips, videos and people have num
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +34,7 @@ SETS = {"avspeech": "avspeech_res", "voxceleb": "voxceleb"}
 VOICES = "Wav"
 FACES = {"true": "Face_ori", "f2f": "Face_f2f", "exg0": "Face_exg0", "exg0.7": "Face_exg0.7", "exg1.4": "Face_exg1.4"}
 NEEDED = ("true", "f2f", "exg0")  # other exaggerations may be missing
+HEARD = ("campplus", "campplus_pooled", "ge2e")  # of the features of a voice (`extract.hear`), those that help
 SOUND = (".wav", ".flac")
 
 AVSPEECH = re.compile(r"(?P<video>[\w-]{11})_(?P<start>\d+\.\d+)-(?P<end>\d+\.\d+)")
@@ -147,6 +148,10 @@ class Samples:
     def joined(self, kind: str, seen: Mapping[str, Shaped[np.ndarray, "clips ..."]]) -> "Samples":
         """With another kind of drawn face, as `extract.see` reads them."""
         return replace(self, arrays={**self.arrays, **{f"{kind}.{name}": values for name, values in seen.items()}})
+
+    def voice(self, seconds: float, blocks: Sequence[str] = HEARD) -> list[Float[np.ndarray, "people _"]]:
+        """Features of the first `seconds` of the voices, a block a kind, by the order of `people`."""
+        return [self[f"{seconds:g}s.{block}"] for block in blocks]
 
     @property
     def kinds(self) -> list[str]:
