@@ -38,7 +38,8 @@ def by_group(table: pd.DataFrame, reference: str, metric: str) -> Figure:
             continue
         ends = 100 * style.whiskers(part["difference"], part["difference_low"], part["difference_high"])
         width = 100 * (part["seeds_high"] - part["seeds_low"])
-        right.barh(y, width, left=100 * part["seeds_low"], height=0.17, color="0.82", label="range over seeds")
+        if (width > 0).any():  # a refitted layer is the same whatever the seed
+            right.barh(y, width, left=100 * part["seeds_low"], height=0.17, color="0.82", label="range over seeds")
         right.errorbar(100 * part["difference"], y, xerr=ends, **look)
     if "ceiling" in rows and rows["ceiling"].notna().all():
         left.plot(rows["ceiling"], place, "|", color="black", markersize=15, markeredgewidth=2, label="ceiling")
