@@ -40,20 +40,40 @@ def contrastive_scores(
     table = np.empty((len(said), len(faces)))
     for part in np.unique(fold):
         inside = fold == part
-        known, rest = faces[~inside], fold[~inside]
-        heard = little_data.predict([block[~inside] for block in voice], known, rest)
-        wins = np.zeros(len(steps))
-        # One thread: sums of so few numbers gain nothing by more, and their order stays the same everywhere.
-        with threadpool_limits(1):
-            for third in range(3):
-                left = rest % 3 == third
-                for place, matcher in enumerate(_matchers(heard[~left], known[~left], dims, steps)):
-                    scores = matcher.score(*_single(heard[left], known))
-                    own = scores[np.arange(left.sum()), np.flatnonzero(left)]
-                    wins[place] += (scores < own[:, None]).sum()
-            *_, matcher = _matchers(heard, known, dims, [steps[wins.argmax()]])
-            table[inside] = matcher.score(*_single(said[inside], faces))
+        learned = _learned([block[~inside] for block in voice], faces[~inside], fold[~inside], dims, steps)
+        table[inside] = learned.score(*_single(said[inside], faces))
     return table
+
+
+def contrastive_elsewhere(
+    voice: Blocks,
+    faces: Features,
+    fold: Fold,
+    other_voice: Sequence[Float[np.ndarray, "others _"]],
+    other_faces: Float[np.ndarray, "others dim"],
+    dims: int,
+    steps: Sequence[int],
+) -> Float[np.ndarray, "others others"]:
+    """The same in another set of people, by maps and a head that learned from everybody in this one."""
+    head = little_data.head([block.shape[1] for block in voice]).fit(np.hstack(voice), faces)
+    said = head.predict(np.hstack(other_voice))
+    return _learned(voice, faces, fold, dims, steps).score(*_single(said, other_faces))
+
+
+def _learned(voice: Blocks, faces: Features, fold: Fold, dims: int, steps: Sequence[int]) -> Matcher:
+    """Maps that learned from all these people, as long as was best for those of them that were left out in turn."""
+    heard = little_data.predict(voice, faces, fold)
+    wins = np.zeros(len(steps))
+    # One thread: sums of so few numbers gain nothing by more, and their order stays the same everywhere.
+    with threadpool_limits(1):
+        for third in range(3):
+            left = fold % 3 == third
+            for place, matcher in enumerate(_matchers(heard[~left], faces[~left], dims, steps)):
+                scores = matcher.score(*_single(heard[left], faces))
+                own = scores[np.arange(left.sum()), np.flatnonzero(left)]
+                wins[place] += (scores < own[:, None]).sum()
+        *_, matcher = _matchers(heard, faces, dims, [steps[wins.argmax()]])
+    return matcher
 
 
 def _matchers(heard: Features, faces: Features, dims: int, steps: Sequence[int]) -> Iterator[Matcher]:

@@ -45,6 +45,14 @@ def test_contrastive_maps_find_what_a_voice_tells(rng):
     assert wins > 0.9 and wins > paired.placed(plain).wins.mean() + 0.05
 
 
+def test_contrastive_maps_find_other_people(rng):
+    mixing = rng.normal(size=(6, 8))
+    voice, faces = (part := rng.normal(size=(200, 6))), part @ mixing + 0.5 * rng.normal(size=(200, 8))
+    fold = little_data.folds(np.arange(150), 4, seed=0)
+    learned, others = ([voice[:150]], faces[:150], fold), ([voice[150:]], faces[150:])
+    assert paired.placed(few_pairs.contrastive_elsewhere(*learned, *others, 6, [0, 20])).wins.mean() > 0.9
+
+
 def test_unrelated_pairs_are_at_chance(rng):
     """Among all faces as well, where a regression, drawn to those that it knows, does worse."""
     voice, faces, fold = rng.normal(size=(160, 6)), rng.normal(size=(160, 8)), little_data.folds(np.arange(160), 4, 0)
