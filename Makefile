@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: repro repro-published test lint bench lab env lock clean
 
 repro: $(INSTALLED)
-	$(RUN) python -m s2f.config params.yaml
+	$(RUN) python -m s2f.study.config params.yaml
 	@# An unpacked archive is no Git checkout; DVC has to be told.
 	@git rev-parse --git-dir >/dev/null 2>&1 || $(RUN) dvc config --local core.no_scm true
 	$(RUN) dvc repro

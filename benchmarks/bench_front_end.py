@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from s2f.audio import spectrogram, to_int16
-from s2f.shards import Shards, ShardWriter
+from s2f.data.shards import Shards, ShardWriter
+from s2f.signal.audio import spectrogram, to_int16
 
 SIX_SECONDS = 96_000
 CLIPS = 32

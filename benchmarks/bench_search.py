@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.lib.format import open_memmap
 
-from s2f import search
+from s2f.metrics import search
 
 ROWS, DIM, QUERIES, K = int(os.environ.get("ROWS", 1_000_000)), 512, 1000, 10
 BLOCK = 10_000  # rows made at once

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from s2f.voice_encoder import PAPER, SMALL, VoiceEncoder, for_inference
+from s2f.models.voice_encoder import PAPER, SMALL, VoiceEncoder, for_inference
 
 FRAMES = 598  # of a 6-s clip
 

@@ -7,8 +7,9 @@ import pytest
 import soundfile
 import torch
 
-from s2f import audio, face_decoder, voice_encoder
-from s2f.predict import Speech2Face
+from s2f.models import face_decoder, voice_encoder
+from s2f.models.inference import Speech2Face
+from s2f.signal import audio
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from s2f.paths import replacing
+from s2f.study.paths import replacing
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 

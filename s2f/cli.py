@@ -16,8 +16,8 @@ import typer
 from jaxtyping import Float32
 from packaging.requirements import Requirement
 
-from s2f import paths
-from s2f.paths import Study, UserError
+from s2f.study import paths
+from s2f.study.paths import Study, UserError
 
 CAVEAT = (
     "This is an average face with traits that go with such voices, learned from a synthetic world. "
@@ -56,15 +56,16 @@ def face(
             raise UserError(f"--exaggeration {exaggeration} is not between 0 and 5.")
         folder = paths.study().models if models is None else models
 
-        from s2f import audio, faces, predict
+        from s2f.models import inference
+        from s2f.signal import audio, images
 
         wave = with_floor(audio.read(recording, HEARD_SECONDS))
-        drawn = predict.Speech2Face.load(folder).face(wave, exaggeration)
-        faces.save_png(drawn.image, out)
+        drawn = inference.Speech2Face.load(folder).face(wave, exaggeration)
+        images.save_png(drawn.image, out)
 
         typer.echo(f"{out}\n{CAVEAT}\n{reliability(folder.parent / 'results')}")
         seconds = len(wave) / audio.SAMPLE_RATE
-        if seconds > predict.SEGMENT_SECONDS:
+        if seconds > inference.SEGMENT_SECONDS:
             typer.echo(drawn.spread)
         else:  # no parts to compare, and the spread would be a reassuring zero
             typer.echo(f"Warning: {seconds:.1f} s of voice say little of a face: give 6 s.", err=True)
@@ -114,7 +115,7 @@ def check() -> None:
 
 def milestones(study: Study) -> tuple[Path, ...]:
     """The files that show how far the study has come."""
-    from s2f.predict import STAGES
+    from s2f.models.inference import STAGES
 
     models = (study.models / name for name in STAGES)
     return study.data / "manifest.parquet", *models, study.results / "report.json"

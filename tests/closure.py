@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from s2f import notebook
+from s2f.study import notebook
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2f import audio
-from s2f.paths import UserError
+from s2f.signal import audio
+from s2f.study.paths import UserError
 
 SIX_SECONDS = 96_000
 
@@ -17,9 +17,7 @@ def plain_stft(wave):
     """The framing of the paper, frame by frame: (frames, 257) complex."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     starts = range(0, len(wave) - 399, 160)
-    return np.stack(
-        [np.fft.rfft(wave[start : start + 400].astype(np.float64) * window, 512) for start in starts]
-    )
+    return np.stack([np.fft.rfft(wave[start : start + 400].astype(np.float64) * window, 512) for start in starts])
 
 
 def write(path, samples, rate=16_000):

@@ -8,11 +8,11 @@ import pytest
 from fairlearn.metrics import MetricFrame
 from scipy.stats import norm
 
-from s2f import audit
-from s2f.audit import Metric
-from s2f.paths import UserError
-from s2f.retrieval import Ranks
-from s2f.stats import Resampling
+from s2f.fairness import audit
+from s2f.fairness.audit import Metric
+from s2f.metrics.bootstrap import Resampling
+from s2f.metrics.retrieval import Ranks
+from s2f.study.paths import UserError
 
 QUICK = Resampling(seed=4, replicates=200)
 
@@ -40,9 +40,7 @@ def run(hits, groups, speakers, resampling=QUICK, permutations=199, **options):
 
 def test_point_estimates_equal_fairlearn(rng):
     hits, groups, speakers = people(rng)
-    found = run(hits, groups, speakers, intersections=[("sex", "group")]).set_index(["attribute", "group"])[
-        "estimate"
-    ]
+    found = run(hits, groups, speakers, intersections=[("sex", "group")]).set_index(["attribute", "group"])["estimate"]
     for columns in (["sex"], ["sex", "group"]):
         frame = MetricFrame(
             metrics=lambda true, _: true.mean(), y_true=hits, y_pred=hits, sensitive_features=groups[columns]
@@ -221,9 +219,7 @@ def test_shrinkage_finds_the_planted_slopes(rng):
     for name, planted in (("a", 0.8), ("b", 0.2)):
         standard_error = (found.high[name] - found.low[name]) / (2 * 1.96)
         assert abs(found.slope[name] - planted) < 4 * standard_error
-        assert found.variance_ratio[name] == pytest.approx(
-            painted[group == name].var() / age[group == name].var()
-        )
+        assert found.variance_ratio[name] == pytest.approx(painted[group == name].var() / age[group == name].var())
 
 
 def test_painted_share_refuses_labels_it_cannot_judge(rng):

@@ -6,12 +6,13 @@ import pytest
 import torch
 from dicebear import Avatar
 
-from s2f import cartoon, stats
-from s2f.paths import UserError
+from s2f.metrics import bootstrap
+from s2f.models import avatar
 from s2f.plots import cartoons
-from s2f.world.skin import skin_colour
+from s2f.study.paths import UserError
+from s2f.synthetic.skin import skin_colour
 
-QUICK = stats.Resampling(seed=1, replicates=300)
+QUICK = bootstrap.Resampling(seed=1, replicates=300)
 SOMEBODY = {"skin": "#a36b4f", "hair colour": "grey", "hair length": "long", "beard": "none"}
 
 
@@ -29,18 +30,18 @@ def people(n, rng):
 
 def test_a_trait_takes_the_nearest_choice(rng):
     traits = people(200, rng)
-    chosen = cartoon.choose(traits)
-    for name, (trait, choices) in cartoon.OPTIONS.items():
+    chosen = avatar.choose(traits)
+    for name, (trait, choices) in avatar.OPTIONS.items():
         plain = [min(choices, key=lambda choice: abs(choices[choice].number - value)) for value in traits[trait]]
         assert chosen[name].tolist() == plain
         assert set(plain) == set(choices), "each choice is somebody's"
 
 
 def test_the_number_of_a_choice_makes_that_choice():
-    for name, (trait, choices) in cartoon.OPTIONS.items():
-        traits = pd.DataFrame({other: np.zeros(len(choices)) for other in cartoon.TRAITS})
+    for name, (trait, choices) in avatar.OPTIONS.items():
+        traits = pd.DataFrame({other: np.zeros(len(choices)) for other in avatar.TRAITS})
         traits[trait] = [choice.number for choice in choices.values()]
-        assert cartoon.choose(traits)[name].tolist() == list(choices)
+        assert avatar.choose(traits)[name].tolist() == list(choices)
 
 
 def test_the_angle_of_a_skin_colour_is_that_of_the_world():
@@ -48,82 +49,82 @@ def test_the_angle_of_a_skin_colour_is_that_of_the_world():
         linear = skin_colour(torch.tensor([[angle]])).reshape(3).numpy()
         encoded = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
         colour = "#" + bytes(np.round(encoded * 255).astype(np.uint8).tolist()).hex()
-        assert cartoon.typology_angle(colour) == pytest.approx(angle, abs=1.5)  # 8 bits a channel
+        assert avatar.typology_angle(colour) == pytest.approx(angle, abs=1.5)  # 8 bits a channel
 
 
 def test_the_palette_is_that_of_the_style_from_light_to_dark():
-    assert set(cartoon.SKINS) == set(cartoon.style().colors()["skin"].values())
-    angles = [cartoon.typology_angle(skin) for skin in cartoon.SKINS]
+    assert set(avatar.SKINS) == set(avatar.style().colors()["skin"].values())
+    angles = [avatar.typology_angle(skin) for skin in avatar.SKINS]
     assert angles == sorted(angles, reverse=True)
 
 
 def test_nothing_about_an_avatar_is_left_to_chance():
-    told = cartoon.settings(SOMEBODY)
-    drawn = [Avatar(cartoon.style(), told | {"seed": seed}).to_json()["options"] for seed in "abcdefgh"]
+    told = avatar.settings(SOMEBODY)
+    drawn = [Avatar(avatar.style(), told | {"seed": seed}).to_json()["options"] for seed in "abcdefgh"]
     assert all(options == drawn[0] for options in drawn)
-    assert cartoon.svg(SOMEBODY) == cartoon.svg(dict(SOMEBODY))
+    assert avatar.svg(SOMEBODY) == avatar.svg(dict(SOMEBODY))
 
 
 def test_each_option_shows_and_the_licence_goes_along():
-    everybody = [SOMEBODY | {name: choice} for name, option in cartoon.OPTIONS.items() for choice in option.choices]
+    everybody = [SOMEBODY | {name: choice} for name, option in avatar.OPTIONS.items() for choice in option.choices]
     different = pd.DataFrame(everybody).drop_duplicates()
-    shown = cartoon.pictures(different, size=48)
+    shown = avatar.pictures(different, size=48)
     assert shown.shape == (len(different), 48, 48, 3) and shown.dtype == np.uint8
     assert len({picture.tobytes() for picture in shown}) == len(different)
-    np.testing.assert_array_equal(shown, cartoon.pictures(different, size=48))
-    assert "CC BY 4.0" in cartoon.svg(SOMEBODY) and "CC BY 4.0" in cartoon.credit()
+    np.testing.assert_array_equal(shown, avatar.pictures(different, size=48))
+    assert "CC BY 4.0" in avatar.svg(SOMEBODY) and "CC BY 4.0" in avatar.credit()
 
 
 def test_what_cannot_be_shown_is_refused(rng):
     with pytest.raises(UserError, match="'face_beard' has no number"):
-        cartoon.choose(people(3, rng).drop(columns="face_beard"))
+        avatar.choose(people(3, rng).drop(columns="face_beard"))
     with pytest.raises(UserError, match="'face_ita' has no number"):
-        cartoon.choose(people(3, rng).assign(face_ita=[1.0, np.nan, 2.0]))
+        avatar.choose(people(3, rng).assign(face_ita=[1.0, np.nan, 2.0]))
     with pytest.raises(UserError, match="beard 'blue' is no choice; use one of none, full"):
-        cartoon.settings(SOMEBODY | {"beard": "blue"})
+        avatar.settings(SOMEBODY | {"beard": "blue"})
 
 
 def test_readers_read_numbers_off_features(rng):
     features, traits = rng.standard_normal((400, 6)), people(400, rng)
-    for column, trait in enumerate(cartoon.TRAITS):
+    for column, trait in enumerate(avatar.TRAITS):
         traits[trait] = 2 * features[:, column] + 1
-    judges = cartoon.readers(features[:300], traits[:300])
-    np.testing.assert_allclose(cartoon.read(judges, features[300:]), traits[300:], atol=0.05)
+    judges = avatar.readers(features[:300], traits[:300])
+    np.testing.assert_allclose(avatar.read(judges, features[300:]), traits[300:], atol=0.05)
 
 
 def test_reading_finds_a_planted_correlation(rng):
     true = people(600, rng)
     noisy = true + true.std().to_numpy() * rng.standard_normal(true.shape)
-    found = cartoon.reading(noisy, true, np.arange(600), QUICK)
+    found = avatar.reading(noisy, true, np.arange(600), QUICK)
     assert ((found["low"] < np.sqrt(0.5)) & (np.sqrt(0.5) < found["high"])).all()
 
 
 def test_agreement_counts_what_two_avatars_share(rng):
     speakers = np.repeat(np.arange(300), 2)
-    true = cartoon.together(cartoon.choose(people(600, rng)))
+    true = avatar.together(avatar.choose(people(600, rng)))
     heard = true.copy()
     wrong = rng.random(600) < 0.4
     heard.loc[wrong, "beard"] = true.loc[wrong, "beard"].map({"none": "full", "full": "none"})
-    heard = cartoon.together(heard.drop(columns="all four"))
-    found = cartoon.agreement(true, heard, true, speakers, QUICK)
+    heard = avatar.together(heard.drop(columns="all four"))
+    found = avatar.agreement(true, heard, true, speakers, QUICK)
     assert found.loc["skin", "value"] == 1 and (found["ceiling"] == 1).all()
     assert found.loc["beard", "value"] == found.loc["all four", "value"] == pytest.approx(1 - wrong.mean())
     assert found.loc["beard", "chance"] == true["beard"].value_counts(normalize=True).max()
 
 
 def test_shuffled_avatars_agree_by_chance_only(rng):
-    true = cartoon.choose(people(2000, rng))
+    true = avatar.choose(people(2000, rng))
     shuffled = true.sample(frac=1, random_state=3).reset_index(drop=True)
-    found = cartoon.agreement(true, shuffled, true, np.arange(2000), QUICK)
+    found = avatar.agreement(true, shuffled, true, np.arange(2000), QUICK)
     by_luck = [(true[name].value_counts(normalize=True) ** 2).sum() for name in true]
     assert ((found["low"] - 0.02 < by_luck) & (by_luck < found["high"] + 0.02)).all()
 
 
 def test_figures_say_whose_style_it_is_and_what_chance_does(rng):
-    chosen = cartoon.choose(people(3, rng))
-    fig = cartoons.avatars({"avatar": cartoon.pictures(chosen, size=48)}, list("abc"), cartoon.credit())
-    assert fig.get_supxlabel() == cartoon.credit() and len(fig.axes) == 3
-    true = cartoon.choose(people(60, rng))
-    fig = cartoons.agreement(cartoon.agreement(true, true, true, np.arange(60), QUICK))
+    chosen = avatar.choose(people(3, rng))
+    fig = cartoons.avatars({"avatar": avatar.pictures(chosen, size=48)}, list("abc"), avatar.credit())
+    assert fig.get_supxlabel() == avatar.credit() and len(fig.axes) == 3
+    true = avatar.choose(people(60, rng))
+    fig = cartoons.agreement(avatar.agreement(true, true, true, np.arange(60), QUICK))
     assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == [f"{name}  (n = 60)" for name in true]
     assert {text.get_text() for text in fig.legends[0].get_texts()} >= {"chance", "ceiling"}

@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from s2f import config
-from s2f.world import ceiling, people
+from s2f.study import config
+from s2f.synthetic import ideal_observer, people
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 SETTINGS = config.load("data", PARAMS).model_copy(update={"strength": 2.5, "confound_test": 0.7})
@@ -35,7 +35,7 @@ def test_cause_given_face_is_bayes_rule_for_one_factor():
     total = quad(joint, -8, 8)[0]
     mean = quad(lambda cause: cause * joint(cause), -8, 8)[0] / total
     second = quad(lambda cause: cause**2 * joint(cause), -8, 8)[0] / total
-    got_mean, got_variance = ceiling.cause_given_face(face, "size", 2.5)
+    got_mean, got_variance = ideal_observer.cause_given_face(face, "size", 2.5)
     assert got_mean[0] == pytest.approx(mean, abs=1e-6)
     assert got_variance == pytest.approx(second - mean**2, abs=1e-6)
 
@@ -43,7 +43,7 @@ def test_cause_given_face_is_bayes_rule_for_one_factor():
 def test_the_posterior_is_calibrated():
     """Among voices for which it says P(woman) = p, a share p are women: four standard errors a bin."""
     voices = draw(3000, seed=1)
-    observer = ceiling.observer(voices, SETTINGS, 4000, seed=2)
+    observer = ideal_observer.observer(voices, SETTINGS, 4000, seed=2)
     p = observer.chances(observer.population["sex"], ["F"])[:, 0]
     female = (voices["sex"] == "F").to_numpy()
     for low, high in ((0, 0.2), (0.2, 0.8), (0.8, 1.01)):
@@ -53,7 +53,7 @@ def test_the_posterior_is_calibrated():
 
 def test_the_point_estimate_has_the_correlation_that_the_links_allow():
     voices = draw(2000, seed=3)
-    observer = ceiling.observer(voices, SETTINGS, 6000, seed=4)
+    observer = ideal_observer.observer(voices, SETTINGS, 6000, seed=4)
     estimate = observer.expected(observer.population["true_z_face_h"].to_numpy())
     r = np.corrcoef(estimate, voices["true_z_face_h"])[0, 1]
     planned = people.scaled(people.VOICE_LOADING["vtl"], 2.5) * people.scaled(
@@ -66,7 +66,7 @@ def test_the_point_estimate_has_the_correlation_that_the_links_allow():
 
 def test_the_true_face_wins_more_often_than_chance_and_never_always():
     speakers = draw(300, seed=5)
-    scores = ceiling.log_likelihood(speakers, speakers, **WORLD)
+    scores = ideal_observer.log_likelihood(speakers, speakers, **WORLD)
     rank = 1 + (scores > np.diag(scores)[:, None]).sum(1)
     assert 3 < np.median(rank) < 40
 
@@ -75,7 +75,7 @@ def test_without_links_only_sex_age_remain():
     null = {"strength": 0.0, "confound": 0.0}
     voices = draw(500, seed=6, **null)
     world = SETTINGS.model_copy(update={"strength": 0.0, "confound_test": 0.0})
-    observer = ceiling.observer(voices, world, 3000, seed=7)
+    observer = ideal_observer.observer(voices, world, 3000, seed=7)
     estimate = observer.expected(observer.population["face_ita"].to_numpy())
     assert abs(np.corrcoef(estimate, voices["face_ita"])[0, 1]) < 4 / np.sqrt(500)
     assert (observer.most_likely(observer.population["sex"]) == voices["sex"]).mean() > 0.9
@@ -83,5 +83,5 @@ def test_without_links_only_sex_age_remain():
 
 def test_the_oracle_is_the_likelihood_by_row_number():
     speakers = draw(6, seed=8)
-    score = ceiling.oracle(speakers, SETTINGS)(np.array([[2.0], [4.0]]), np.arange(6.0)[:, None])
-    assert np.array_equal(score, ceiling.log_likelihood(speakers, speakers, **WORLD)[[2, 4]])
+    score = ideal_observer.oracle(speakers, SETTINGS)(np.array([[2.0], [4.0]]), np.arange(6.0)[:, None])
+    assert np.array_equal(score, ideal_observer.log_likelihood(speakers, speakers, **WORLD)[[2, 4]])

@@ -23,7 +23,7 @@ from closure import ROOT
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from ruamel.yaml import YAML
 
-from s2f import config
+from s2f.study import config
 
 TINY = ROOT / "tests" / "tiny" / "params.yaml"
 RUNS = list(config.load("ablations", TINY).root)

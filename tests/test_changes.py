@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f.config import World
-from s2f.faces import MEASURES
-from s2f.paths import UserError
-from s2f.world import changes, people, speech
+from s2f.signal.landmarks import MEASURES
+from s2f.study.config import World
+from s2f.study.paths import UserError
+from s2f.synthetic import changes, people, speech
 
 LINKED = {"strength": 2.5, "confound": 0.9}
 

@@ -8,7 +8,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from s2f import cli, faces, predict
+from s2f import cli
+from s2f.models import inference
+from s2f.signal import images
 
 RECALL = {"value": 0.31, "low": 0.27, "high": 0.35, "chance": 0.1}
 
@@ -22,7 +24,7 @@ def models(tmp_path, monkeypatch):
     """A folder of models that draw one grey face for every voice."""
     drawn = SimpleNamespace(image=np.full((8, 8, 3), 128, np.uint8), spread="Parts differ.")
     model = SimpleNamespace(face=lambda wave, exaggeration: drawn)
-    monkeypatch.setattr(predict.Speech2Face, "load", lambda folder: model)
+    monkeypatch.setattr(inference.Speech2Face, "load", lambda folder: model)
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
@@ -37,7 +39,7 @@ def test_face_writes_the_picture_and_says_what_it_is_not(models, recording, tmp_
     out = tmp_path / "face.png"
     result = run("face", recording, "-o", out, "--models", models)
     assert result.exit_code == 0
-    assert (faces.read_image(out) == 128).all()
+    assert (images.read_image(out) == 128).all()
     assert cli.CAVEAT in result.stdout
     assert "not measured here" in result.stdout
     assert "Parts differ." in result.stdout
@@ -91,7 +93,7 @@ def test_face_outside_a_study_asks_for_models(recording, tmp_path, monkeypatch):
 
 
 def test_a_defect_keeps_its_traceback(models, recording, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict.Speech2Face, "load", lambda folder: 1 / 0)
+    monkeypatch.setattr(inference.Speech2Face, "load", lambda folder: 1 / 0)
     result = run("face", recording, "-o", tmp_path / "face.png", "--models", models)
     assert isinstance(result.exception, ZeroDivisionError)
 

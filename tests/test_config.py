@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from s2f import config
-from s2f.paths import UserError
+from s2f.study import config
+from s2f.study.paths import UserError
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -102,9 +102,7 @@ def test_numbers_read_as_dvc_reads_them(tmp_path):
     assert config.read(path)["train"]["rate"] == 1e-4
 
 
-@given(
-    st.dictionaries(st.text(max_size=8), st.one_of(st.none(), st.integers(), st.text(max_size=5)), max_size=4)
-)
+@given(st.dictionaries(st.text(max_size=8), st.one_of(st.none(), st.integers(), st.text(max_size=5)), max_size=4))
 def test_any_garbage_is_a_sentence_never_a_traceback(values):
     with pytest.raises(UserError, match="key"):
         config.parse(config.Report, {**values, "definitely not a key": 1}, "test")
@@ -118,7 +116,7 @@ def test_a_section_can_be_taken_from_a_notebook():
 def test_the_command_refuses_in_under_five_seconds(tmp_path):
     path = write(tmp_path, lambda sections: sections["train"].update(bach=3))
     start = time.monotonic()
-    run = subprocess.run([sys.executable, "-m", "s2f.config", path], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "s2f.study.config", path], capture_output=True, text=True)
     assert time.monotonic() - start < 5
     assert run.returncode == 2
     assert "unknown key 'bach'" in run.stderr and "Traceback" not in run.stderr

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import consistency, retrieval, stats
-from s2f.paths import UserError
+from s2f.metrics import bootstrap, consistency
+from s2f.metrics.likelihood_ratio import LikelihoodRatio
+from s2f.study.paths import UserError
 
-QUICK = stats.Resampling(seed=2, replicates=300)
+QUICK = bootstrap.Resampling(seed=2, replicates=300)
 DIM = 5
 HOME = {"en": "A", "de": "A", "hi": "B"}
 NATIVE = {"A": "en", "B": "hi"}
@@ -176,7 +177,7 @@ def test_more_clips_lead_nearer_to_the_face(rng):
 def test_summed_likelihood_ratios_rank_as_the_mean_feature(rng):
     faces = rng.normal(size=(200, DIM))
     heard = faces[:, None] + rng.normal(size=(200, 4, DIM))
-    score = retrieval.LikelihoodRatio.fit(heard[:, 0], faces, dims=DIM)
+    score = LikelihoodRatio.fit(heard[:, 0], faces, dims=DIM)
     summed = sum(score(heard[:, clip], faces) for clip in range(4))
     of_mean = score(heard.mean(axis=1), faces)
     assert (np.argsort(summed, axis=1) == np.argsort(of_mean, axis=1)).all()

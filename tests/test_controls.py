@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.signal import welch
 
-from s2f import controls
-from s2f.paths import UserError
-from s2f.stats import Resampling
+from s2f.fairness import interventions
+from s2f.metrics.bootstrap import Resampling
+from s2f.study.paths import UserError
 
 QUICK = Resampling(seed=4, replicates=300)
 COSINE = "cosine"
@@ -25,14 +25,14 @@ def test_what_both_arms_have_in_common_cancels_and_the_gap_of_the_voice_is_found
     of_x, of_y = (true["kind"] == "x"), (true["kind"] == "y")
     image, voice = (read_with(rng, true, 0.9 - 0.3 * of_x - worse * of_y) for worse in (0, 0.2))
     speakers = np.arange(1200) // 2 * 2 + of_y  # a speaker has one label
-    found = controls.voice_less_image(true, voice, image, speakers, QUICK, permutations=199)
+    found = interventions.voice_less_image(true, voice, image, speakers, QUICK, permutations=199)
     found = found.set_index("group")
     right = [(arm["kind"] == true["kind"]).to_numpy() for arm in (voice, image)]
     by_hand = [hits[of_y].mean() - hits[of_x].mean() for hits in right]
     assert found.voice_gap["y"] == pytest.approx(by_hand[0]) and found.image_gap["y"] == pytest.approx(by_hand[1])
     assert found.value["y"] == pytest.approx(by_hand[0] - by_hand[1]) == -found.value["x"]
     assert found.low["y"] < -0.2 < found.high["y"] < 0 and found.p_adjusted["y"] <= 0.01
-    same = controls.voice_less_image(true, image, image, speakers, QUICK, permutations=49)
+    same = interventions.voice_less_image(true, image, image, speakers, QUICK, permutations=49)
     assert (same["value"] == 0).all() and not (same["p"] < 1).any()
 
 
@@ -42,7 +42,7 @@ def test_groups_too_small_are_left_out_of_the_rest_as_well(rng):
     voice, image = read_with(rng, true, 0.5), read_with(rng, true, 0.9)
     both = true.assign(size=size)
     arms = [arm.assign(size=size) for arm in (voice, image)]
-    found = controls.voice_less_image(both, *arms, np.arange(60), QUICK, permutations=19)
+    found = interventions.voice_less_image(both, *arms, np.arange(60), QUICK, permutations=19)
     found = found[(found["read"] == "kind") & (found["attribute"] == "size")].set_index("group")
     hits = (voice["kind"] == true["kind"]).to_numpy()
     assert list(found.index) == ["a", "c"]
@@ -52,7 +52,7 @@ def test_groups_too_small_are_left_out_of_the_rest_as_well(rng):
 def test_drawings_have_the_spread_of_the_truth_and_the_point_estimate_has_not(rng):
     heard = rng.normal(size=(4000, 3)).astype(np.float32)
     true = heard + 2 * rng.normal(size=(4000, 3)).astype(np.float32)
-    made = controls.posterior_draws(heard[2000:], (true - heard)[:2000], [0.0, 0.5, 1.0], seed=1)
+    made = interventions.posterior_draws(heard[2000:], (true - heard)[:2000], [0.0, 0.5, 1.0], seed=1)
     assert list(made) == ["0%", "50%", "100%"] and (made["0%"] == heard[2000:]).all()
     spread = {name: drawn.var() / true[2000:].var() for name, drawn in made.items()}
     # A variance of 6,000 numbers has a relative error of 1.8 %, their ratio of 2.6 %: four of them.
@@ -69,7 +69,7 @@ def test_the_best_painter_erases_and_the_best_sampler_does_not(rng):
     population = pd.DataFrame({"kind": ["big", "small"]})
     weights = np.stack([1 - certainty, certainty], axis=1)
     painted = {"faithful": true, "blind": pd.DataFrame({"kind": ["big"] * 3000})}
-    shares, right = controls.painters(true, painted, population, weights, np.arange(3000), QUICK)
+    shares, right = interventions.painters(true, painted, population, weights, np.arange(3000), QUICK)
     minority = shares[shares["label"] == "small"].set_index("painter")
     assert minority.ratio["faithful"] == 1 and minority.ratio["blind"] == minority.ratio["best_painter"] == 0
     assert minority.low["best_sampler"] < 1 < minority.high["best_sampler"]
@@ -95,12 +95,12 @@ def one_sign(rng, n_speakers):
 def test_a_control_passes_fails_or_has_too_few_speakers(rng):
     features, labels, strata = one_sign(rng, 2600)
     train = np.arange(2600) < 600
-    found = controls.equivalence(features, labels, strata, np.arange(2600), train, QUICK, margin=0.1)
+    found = interventions.equivalence(features, labels, strata, np.arange(2600), train, QUICK, margin=0.1)
     found = found.set_index("control")
     assert found.equivalent.to_dict() == {"shown": False, "hidden": True, "like stratum": True}
     assert found.beyond.to_dict() == {"shown": True, "hidden": False, "like stratum": False}
     few = np.arange(2600) < 660
-    found = controls.equivalence(features[few], labels[few], strata[few], np.arange(660), train[few], QUICK, 0.05)
+    found = interventions.equivalence(features[few], labels[few], strata[few], np.arange(660), train[few], QUICK, 0.05)
     assert not found.set_index("control").loc["hidden", ["equivalent", "beyond"]].any()
 
 
@@ -108,7 +108,7 @@ def test_a_number_is_no_control_with_a_margin_of_an_auc(rng):
     features, labels, strata = one_sign(rng, 60)
     labels = labels[["shown"]].assign(shown=rng.normal(size=60))
     with pytest.raises(UserError, match="control shown is not a 0/1 label"):
-        controls.equivalence(features, labels, strata, np.arange(60), np.arange(60) < 30, QUICK, 0.1)
+        interventions.equivalence(features, labels, strata, np.arange(60), np.arange(60) < 30, QUICK, 0.1)
 
 
 def people(rng, n_speakers=120):
@@ -122,7 +122,7 @@ def people(rng, n_speakers=120):
 def test_the_table_of_wins_agrees_with_counting(rng):
     heard, faces, sex = people(rng, 9)
     faces[3] = faces[4]  # a tie
-    wins = controls.win_table(heard, faces, COSINE)
+    wins = interventions.win_table(heard, faces, COSINE)
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (heard, faces)]
     scores = unit[0] @ unit[1].T
     for voice in range(9):
@@ -131,33 +131,33 @@ def test_the_table_of_wins_agrees_with_counting(rng):
             tied = np.isclose(others, scores[voice, face], atol=1e-12)
             beaten = (others < scores[voice, face]) & ~tied
             assert wins[voice, face] == pytest.approx((beaten + tied / 2).mean())
-    assert (controls.matched(heard, faces, COSINE, np.zeros(9)) == np.diagonal(wins)).all()
+    assert (interventions.matched(heard, faces, COSINE, np.zeros(9)) == np.diagonal(wins)).all()
     women = np.flatnonzero(sex == 0)
-    alone = controls.win_table(heard[women], faces[women], COSINE)
-    assert (controls.matched(heard, faces, COSINE, sex)[women] == np.diagonal(alone)).all()
+    alone = interventions.win_table(heard[women], faces[women], COSINE)
+    assert (interventions.matched(heard, faces, COSINE, sex)[women] == np.diagonal(alone)).all()
     with pytest.raises(UserError, match="alone is in the stratum 7"):
-        controls.matched(heard, faces, COSINE, np.array([7] + [1] * 8))
+        interventions.matched(heard, faces, COSINE, np.array([7] + [1] * 8))
 
 
 def test_shuffled_links_leave_what_the_stratum_explains(rng):
     heard, faces, sex = people(rng)
-    wins = controls.win_table(heard, faces, COSINE)
-    found = controls.shuffled_links(wins, pd.DataFrame({"anybody": 0, "sex": sex}), QUICK, permutations=199)
+    wins = interventions.win_table(heard, faces, COSINE)
+    found = interventions.shuffled_links(wins, pd.DataFrame({"anybody": 0, "sex": sex}), QUICK, permutations=199)
     anybody, same = found.loc["anybody"], found.loc["sex"]
     assert anybody.value == pytest.approx(0.5, abs=0.01) and anybody.lucky_low < 0.5 < anybody.lucky_high
     others = (sex[:, None] == sex) & ~np.eye(len(sex), dtype=bool)
     assert same.value == pytest.approx(np.mean([row[there].mean() for row, there in zip(wins, others, strict=True)]))
     assert 0.7 < same.value < same.lucky_high < same.intact == pytest.approx(np.diagonal(wins).mean())
     assert same.difference_low > 0 and same.p == 1 / 200
-    nothing = controls.shuffled_links(rng.random((120, 120)), pd.DataFrame({"anybody": [0] * 120}), QUICK, 199)
+    nothing = interventions.shuffled_links(rng.random((120, 120)), pd.DataFrame({"anybody": [0] * 120}), QUICK, 199)
     assert nothing.p["anybody"] > 0.01
     with pytest.raises(UserError, match="a name of their own"):
-        controls.shuffled_links(wins, pd.DataFrame({"name": np.arange(120)}), QUICK, 9)
+        interventions.shuffled_links(wins, pd.DataFrame({"name": np.arange(120)}), QUICK, 9)
 
 
 def test_dealing_stays_in_the_stratum_and_is_a_permutation(rng):
     codes = rng.integers(0, 3, 50)
-    dealt = np.stack([controls._dealt(codes, rng) for _ in range(40)])
+    dealt = np.stack([interventions._dealt(codes, rng) for _ in range(40)])
     assert (np.sort(dealt, axis=1) == np.arange(50)).all() and (codes[dealt] == codes).all()
     assert len(np.unique(dealt, axis=0)) == 40
 
@@ -165,7 +165,7 @@ def test_dealing_stays_in_the_stratum_and_is_a_permutation(rng):
 def test_noise_has_the_spectrum_and_the_power_of_the_recording_and_nothing_else(speech_like):
     wave = (speech_like(6.0) * 20_000).astype(np.int16)
     waves = np.stack([wave, wave // 4, np.zeros_like(wave)])
-    noise = controls.spectrum_noise(waves, seed=1)
+    noise = interventions.spectrum_noise(waves, seed=1)
     assert noise.dtype == np.int16 and (noise[2] == 0).all()
     assert noise[:2].astype(float).std(axis=1) == pytest.approx(waves[:2].std(axis=1), rel=0.02)
     levels = [10 * np.log10(welch(w.astype(float), nperseg=128, detrend=False)[1]) for w in (waves[0], noise[0])]
@@ -173,15 +173,15 @@ def test_noise_has_the_spectrum_and_the_power_of_the_recording_and_nothing_else(
     loudness = [np.abs(w[0].astype(float)).reshape(-1, 800).mean(axis=1) for w in (waves, noise)]
     assert loudness[1].std() / loudness[1].mean() < 0.3 * loudness[0].std() / loudness[0].mean()
     assert abs(np.corrcoef(noise[0], noise[1])[0, 1]) < 0.05
-    assert (noise == controls.spectrum_noise(waves, seed=1)).all()
-    assert (noise[0] != controls.spectrum_noise(waves, seed=2)[0]).any()
+    assert (noise == interventions.spectrum_noise(waves, seed=1)).all()
+    assert (noise[0] != interventions.spectrum_noise(waves, seed=2)[0]).any()
 
 
 def test_noise_has_no_lines_of_the_pitch():
     """A buzz at 200 Hz has 20 dB between its harmonics; in its noise neighbouring levels are alike."""
     time = np.arange(48_000) / 16_000
     buzz = sum(np.sin(2 * np.pi * 200 * k * time) / k for k in range(1, 30))
-    noise = controls.spectrum_noise((3000 * buzz).astype(np.int16)[None], seed=1)[0]
+    noise = interventions.spectrum_noise((3000 * buzz).astype(np.int16)[None], seed=1)[0]
     lines = 200 * np.arange(2, 9)
 
     def depth(wave):
@@ -195,10 +195,10 @@ def test_noise_has_no_lines_of_the_pitch():
 def test_survival_is_the_share_of_the_lead_that_is_left(rng):
     lead = rng.random(400)
     arms = {"intact": 0.5 + 0.4 * lead, "half": 0.5 + 0.2 * lead, "none": np.full(400, 0.5)}
-    found = controls.survival(arms, 0.5, np.arange(400), QUICK).set_index("arm")
+    found = interventions.survival(arms, 0.5, np.arange(400), QUICK).set_index("arm")
     assert found.survives.to_dict() == pytest.approx({"intact": 1, "half": 0.5, "none": 0})
     assert found.difference["half"] == pytest.approx(-0.2 * lead.mean()) and found.difference_high["half"] < 0
-    assert np.isnan(controls.survival({"intact": arms["none"]}, 0.5, np.arange(400), QUICK)["survives"]).all()
+    assert np.isnan(interventions.survival({"intact": arms["none"]}, 0.5, np.arange(400), QUICK)["survives"]).all()
 
 
 def test_a_score_fitted_anew_reads_what_a_trained_one_misreads(rng):
@@ -208,7 +208,7 @@ def test_a_score_fitted_anew_reads_what_a_trained_one_misreads(rng):
     true = pd.DataFrame({"sex": np.where(sex, "M", "F")})[test].reset_index(drop=True)
     voices = {"intact": heard, "mirrored": -heard, "nothing": rng.normal(size=heard.shape)}
     read = {arm: true if arm == "intact" else true.assign(sex="F") for arm in voices}
-    found = controls.what_survives(voices, faces, test, read, true, QUICK, dims=6).set_index(["what", "arm"])
+    found = interventions.what_survives(voices, faces, test, read, true, QUICK, dims=6).set_index(["what", "arm"])
     assert list(found.index.levels[0]) == sorted(
         ["matching", "matching_anew", "matching_within_sex", "matching_within_sex_anew", "sex"]
     )

@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 import torch
 
-from s2f import manifest
-from s2f.audio import SAMPLE_RATE
-from s2f.paths import UserError
-from s2f.shards import Shards
-from s2f.world import corpus, people, pool
+from s2f.data import manifest
+from s2f.data.shards import Shards
+from s2f.data.sources import synthetic as corpus
+from s2f.signal.audio import SAMPLE_RATE
+from s2f.study.paths import UserError
+from s2f.synthetic import people, pool
 
 SETTINGS = {
     "clips_per_speaker": {"train": 3, "val": 1, "test": 2},
@@ -44,9 +45,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def table():
-    parts = [
-        people.sample(n, split=split, seed=1, strength=1.0, confound=0.5) for split, n in SPEAKERS.items()
-    ]
+    parts = [people.sample(n, split=split, seed=1, strength=1.0, confound=0.5) for split, n in SPEAKERS.items()]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -168,9 +167,7 @@ def test_a_clip_comes_with_a_photograph_of_its_speaker(table, built):
 
 def test_faces_are_pictures_and_landmarks_of_the_people(table, built):
     faces = built[0] / "data" / "faces"
-    canonical, wild, landmarks = (
-        np.load(faces / f"{name}.npy") for name in ("canonical", "wild", "landmarks")
-    )
+    canonical, wild, landmarks = (np.load(faces / f"{name}.npy") for name in ("canonical", "wild", "landmarks"))
     assert canonical.shape == (25, 16, 16, 3) and wild.shape == (50, 16, 16, 3)
     assert canonical.dtype == wild.dtype == np.uint8
     assert landmarks.shape == (25, 68, 2) and landmarks.dtype == np.float32
@@ -185,8 +182,7 @@ def test_faces_are_pictures_and_landmarks_of_the_people(table, built):
 def test_wearing_glasses_changes_the_photographs_but_not_the_canonical_face(table):
     rows = table.iloc[:2]
     bare, worn = (
-        corpus.face_block(rows.assign(glasses=value), photos=2, size=32, spread=0.0, seed=1)
-        for value in (0, 1)
+        corpus.face_block(rows.assign(glasses=value), photos=2, size=32, spread=0.0, seed=1) for value in (0, 1)
     )
     np.testing.assert_array_equal(bare["canonical"], worn["canonical"])
     assert (bare["wild"] != worn["wild"]).any(axis=(1, 2, 3)).all()
@@ -229,7 +225,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import pandas as pd
-from s2f.world import corpus
+from s2f.synthetic import corpus
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     settings = json.loads((root / "settings.json").read_text())

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 from closure import NOTEBOOKS, ROOT, code
 
-from s2f import paper, report
+from s2f.report import ledger, page
 
-LEDGER = paper.load()
+LEDGER = ledger.load()
 MADE_BY = {path.stem: code(path) for path in NOTEBOOKS}
 
 
@@ -71,7 +71,7 @@ def test_a_row_names_no_key_that_is_not_there(line):
 @each_experiment
 def test_notebooks_and_functions_exist(experiment):
     assert set(experiment.notebooks) <= set(MADE_BY)
-    assert all(report.source(name) for name in experiment.functions)
+    assert all(page.source(name) for name in experiment.functions)
 
 
 @each_experiment
@@ -85,5 +85,5 @@ def test_the_notebooks_of_an_experiment_write_its_numbers_and_figures(experiment
 
 
 def test_the_default_study_has_every_number():
-    results = report.load_results(ROOT / "results")
-    assert report.ledger_rows(LEDGER, results)  # a key that leads nowhere, or not to a number, is an error
+    results = page.load_results(ROOT / "results")
+    assert page.ledger_rows(LEDGER, results)  # a key that leads nowhere, or not to a number, is an error

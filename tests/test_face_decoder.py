@@ -10,16 +10,8 @@ from scipy.interpolate import RBFInterpolator
 from torch.autograd import gradcheck
 from torch.nn.functional import grid_sample
 
-from s2f.face_decoder import (
-    PAPER,
-    SMALL,
-    FaceDecoder,
-    FaceDecoderConfig,
-    polyharmonic_matrix,
-    spline_of,
-    warp,
-)
-from s2f.paths import UserError
+from s2f.models.face_decoder import PAPER, SMALL, FaceDecoder, FaceDecoderConfig, polyharmonic_matrix, spline_of, warp
+from s2f.study.paths import UserError
 
 SIZE = SMALL.size
 TINY = FaceDecoderConfig(feature_dim=4, base=4, channels=(3, 2), landmark_hidden=5)
@@ -79,9 +71,7 @@ def test_the_spline_is_scipy_s(seed, controls, smoothing):
     control, query = rng.uniform(-1, 1, (controls, 2)), rng.uniform(-1, 1, (50, 2))
     values = rng.standard_normal((controls, 2))
     expected = RBFInterpolator(control, values, kernel="linear", degree=1, smoothing=smoothing)(query)
-    found = (
-        polyharmonic_matrix(torch.from_numpy(control), torch.from_numpy(query), smoothing).numpy() @ values
-    )
+    found = polyharmonic_matrix(torch.from_numpy(control), torch.from_numpy(query), smoothing).numpy() @ values
     # float64, and systems of condition up to 1e5
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
@@ -182,9 +172,7 @@ def test_the_landmarks_learn_from_the_image(decoder):
 
 def test_the_first_layer_is_linear_in_the_feature(decoder):
     a, b = torch.randn(2, 3, SMALL.feature_dim)
-    torch.testing.assert_close(
-        decoder.first(a + b) - decoder.first(a), decoder.first(b) - decoder.first(0 * b)
-    )
+    torch.testing.assert_close(decoder.first(a + b) - decoder.first(a), decoder.first(b) - decoder.first(0 * b))
 
 
 def test_a_decoder_without_mean_landmarks_says_so():

@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from s2f import face_encoder
-from s2f.face_encoder import VGG_FACE, FaceEncoder, FaceEncoderConfig, load_vgg_face, small
-from s2f.paths import UserError
+from s2f.models import face_encoder
+from s2f.models.face_encoder import VGG_FACE, FaceEncoder, FaceEncoderConfig, load_vgg_face, small
+from s2f.study.paths import UserError
 
 TINY_VGG = VGG_FACE.model_copy(update={"size": 32, "blocks": ((2, 2), (3,)), "feature_dim": 5, "classes": 4})
 
@@ -27,9 +27,7 @@ def test_vgg_face_has_the_layers_and_parameters_of_parkhi_2015():
         feature = encoder(torch.zeros(1, 3, 224, 224))
         assert feature.shape == (1, 4096) and encoder.logits(feature).shape == (1, 2622)
     convs = {name.split(".")[0] for name in published(encoder) if name.startswith("conv")}
-    assert convs == {
-        f"conv{block}_{i}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)
-    }
+    assert convs == {f"conv{block}_{i}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)}
     # VGG-16 has 138,357,544 with 1000 classes.
     assert sum(parameter.numel() for parameter in encoder.parameters()) == 138_357_544 + 1622 * 4097
 
@@ -57,9 +55,7 @@ def test_weights_of_vgg_face_dag_are_read_from_a_pickle_of_tensors(tmp_path):
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in published(FaceEncoder(VGG_FACE)).items()}
     # Views of one number, so that the file of 580 MB takes a few kB.
-    torch.save(
-        {name: torch.tensor([0.01]).expand(shape) for name, shape in shapes.items()}, tmp_path / "vgg.pth"
-    )
+    torch.save({name: torch.tensor([0.01]).expand(shape) for name, shape in shapes.items()}, tmp_path / "vgg.pth")
     encoder = load_vgg_face(tmp_path / "vgg.pth")
     assert not encoder.training
     assert encoder.fc8.weight.shape == (2622, 4096)

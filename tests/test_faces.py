@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from s2f import faces
-from s2f.paths import UserError
+from s2f.signal.images import read_image, save_png
+from s2f.signal.landmarks import MEASURES, LandmarkDetector, measures
+from s2f.study.paths import UserError
 
-INDICES = [name.endswith(("_idx", "_index")) for name in faces.MEASURES]
-AREAS = [name.endswith("_area") for name in faces.MEASURES]
+INDICES = [name.endswith(("_idx", "_index")) for name in MEASURES]
+AREAS = [name.endswith("_area") for name in MEASURES]
 
 # Where each point goes when a face is mirrored.
 MIRROR = np.array(
@@ -49,8 +50,8 @@ def test_a_drawn_face_has_the_measures_it_was_drawn_with():
         "mouth_face_width_idx": 0.4,
         "nose_area": 750,
     }
-    assert tuple(expected) == faces.MEASURES
-    np.testing.assert_allclose(faces.measures(face()), list(expected.values()), rtol=1e-14)
+    assert tuple(expected) == MEASURES
+    np.testing.assert_allclose(measures(face()), list(expected.values()), rtol=1e-14)
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -66,42 +67,42 @@ def any_face(seed):
 @given(seeds, st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
 def test_moving_a_face_changes_nothing(seed, right, down):
     points = any_face(seed)
-    np.testing.assert_allclose(faces.measures(points + [right, down]), faces.measures(points), **CLOSE)
+    np.testing.assert_allclose(measures(points + [right, down]), measures(points), **CLOSE)
 
 
 @given(seeds, st.floats(-np.pi, np.pi))
 def test_turning_a_face_changes_nothing(seed, angle):
     points = any_face(seed)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    np.testing.assert_allclose(faces.measures(points @ turn), faces.measures(points), **CLOSE)
+    np.testing.assert_allclose(measures(points @ turn), measures(points), **CLOSE)
 
 
 @given(seeds, st.floats(0.01, 100))
 def test_indices_have_no_scale_lengths_one_areas_two(seed, scale):
     points = any_face(seed)
     power = np.select([INDICES, AREAS], [0, 2], default=1)
-    np.testing.assert_allclose(faces.measures(scale * points), faces.measures(points) * scale**power, **CLOSE)
+    np.testing.assert_allclose(measures(scale * points), measures(points) * scale**power, **CLOSE)
 
 
 @given(seeds)
 def test_a_mirrored_face_measures_the_same(seed):
     points = any_face(seed)
-    np.testing.assert_allclose(faces.measures(points[MIRROR] * [-1, 1]), faces.measures(points), **CLOSE)
+    np.testing.assert_allclose(measures(points[MIRROR] * [-1, 1]), measures(points), **CLOSE)
 
 
 def test_a_batch_is_its_faces():
     batch = np.stack([any_face(seed) for seed in range(6)]).reshape(2, 3, 68, 2)
-    measured = faces.measures(batch)
+    measured = measures(batch)
     assert measured.shape == (2, 3, 13)
     for index in np.ndindex(2, 3):
-        np.testing.assert_allclose(measured[index], faces.measures(batch[index]), rtol=1e-15)
+        np.testing.assert_allclose(measured[index], measures(batch[index]), rtol=1e-15)
 
 
 def test_float32_landmarks_are_measured_in_float64():
     points = any_face(0).astype(np.float32)
-    measured = faces.measures(points)
+    measured = measures(points)
     assert measured.dtype == np.float64
-    assert np.array_equal(measured, faces.measures(points.astype(np.float64)))
+    assert np.array_equal(measured, measures(points.astype(np.float64)))
 
 
 def blobs(rng, count, size=24):
@@ -113,7 +114,7 @@ def blobs(rng, count, size=24):
 
 
 def test_the_detector_finds_landmarks_that_move_with_the_picture(rng):
-    detector = faces.LandmarkDetector.fit(*blobs(rng, 300))
+    detector = LandmarkDetector.fit(*blobs(rng, 300))
     images, landmarks = blobs(rng, 50)
     errors = detector.errors(images, landmarks)
     found = detector(images)
@@ -124,7 +125,7 @@ def test_the_detector_finds_landmarks_that_move_with_the_picture(rng):
 
 def test_the_detector_needs_faces_to_learn_from(rng):
     with pytest.raises(UserError, match="from 2 faces"):
-        faces.LandmarkDetector.fit(*blobs(rng, 2))
+        LandmarkDetector.fit(*blobs(rng, 2))
 
 
 @pytest.fixture
@@ -134,40 +135,40 @@ def image(rng):
 
 def test_png_keeps_every_pixel_and_every_byte(image, tmp_path):
     for name in ("one.png", "two.png"):
-        faces.save_png(image, tmp_path / name)
-    assert np.array_equal(faces.read_image(tmp_path / "one.png"), image)
+        save_png(image, tmp_path / name)
+    assert np.array_equal(read_image(tmp_path / "one.png"), image)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_grey_and_transparent_pictures_become_rgb(image, tmp_path):
     Image.fromarray(image[..., 0]).save(tmp_path / "grey.png")
     Image.fromarray(image).convert("RGBA").save(tmp_path / "alpha.png")
-    assert np.array_equal(faces.read_image(tmp_path / "grey.png"), np.repeat(image[..., :1], 3, axis=-1))
-    assert np.array_equal(faces.read_image(tmp_path / "alpha.png"), image)
+    assert np.array_equal(read_image(tmp_path / "grey.png"), np.repeat(image[..., :1], 3, axis=-1))
+    assert np.array_equal(read_image(tmp_path / "alpha.png"), image)
 
 
 def test_a_photograph_taken_sideways_is_turned_upright(image, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn a quarter clockwise to view
     Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(faces.read_image(tmp_path / "a.png"), np.rot90(image, -1))
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(image, -1))
 
 
 def test_a_missing_picture_is_named(tmp_path):
     with pytest.raises(UserError, match="no picture .*a.png"):
-        faces.read_image(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_named(content, tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UserError, match="a.png is not a picture"):
-        faces.read_image(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
 
 
 def test_half_a_picture_is_refused(rng, tmp_path):
-    faces.save_png(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), tmp_path / "a.png")
+    save_png(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="not a picture"):
-        faces.read_image(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import silhouette_samples
 
-from s2f import feature_space, manifest, retrieval
-from s2f.paths import UserError
-from s2f.stats import Resampling
+from s2f.data import manifest
+from s2f.metrics import feature_space
+from s2f.metrics.bootstrap import Resampling
+from s2f.metrics.gallery import Gallery
+from s2f.study.paths import UserError
 
 QUICK = Resampling(seed=4, replicates=300)
 
@@ -84,7 +86,7 @@ def test_similarity_of_arms_is_compared_on_the_same_clips(rng):
     faces, names = rng.normal(size=(40, 6)).astype(np.float32), np.array([f"p{i:02d}" for i in range(40)])
     clips = pd.DataFrame({"speaker_id": names, "split": "test"})
     held = manifest.HeldOut(clips, np.ones(40, bool), names, clips, clips.set_index("speaker_id"))
-    gallery = retrieval.Gallery.of(held, faces, names)
+    gallery = Gallery.of(held, faces, names)
     moved = {"plain": faces, "noise": rng.normal(size=faces.shape).astype(np.float32)}
     table = feature_space.similarity(moved, faces, gallery, 20, names, QUICK)
     plain, noise = (table.loc[arm] for arm in moved)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from s2f import few_pairs, little_data, paired
-from s2f.face_decoder import spline_of, warp
-from s2f.linear_decoder import LinearDecoder
-from s2f.paths import UserError
-from s2f.sources.published import Scratch
+from s2f.data.sources.published import Scratch
+from s2f.heads import contrastive, ridge
+from s2f.metrics import paired
+from s2f.models.face_decoder import spline_of, warp
+from s2f.models.linear_decoder import LinearDecoder
+from s2f.study.paths import UserError
 
 SIZE = 32
 QUICK = Scratch(
@@ -35,12 +36,12 @@ def test_contrastive_maps_find_what_a_voice_tells(rng):
     """Loud directions of the faces that no voice tells of: cosine is led astray, the maps learn to leave them out."""
     voice = rng.normal(size=(160, 6))
     faces = np.hstack([voice + 0.7 * rng.normal(size=voice.shape), 4 * rng.normal(size=(160, 6))])
-    fold = little_data.folds(np.arange(160), 4, seed=0)
+    fold = ridge.folds(np.arange(160), 4, seed=0)
 
     def say(faces):
-        return few_pairs.contrastive_scores([voice], faces, fold, 12, [0, 40])
+        return contrastive.contrastive_scores([voice], faces, fold, 12, [0, 40])
 
-    plain = little_data.scores(little_data.predict([voice], faces, fold), faces, fold)
+    plain = ridge.scores(ridge.predict([voice], faces, fold), faces, fold)
     wins = paired.placed(others_faces_only(say, faces, fold)).wins.mean()
     assert wins > 0.9 and wins > paired.placed(plain).wins.mean() + 0.05
 
@@ -48,15 +49,15 @@ def test_contrastive_maps_find_what_a_voice_tells(rng):
 def test_contrastive_maps_find_other_people(rng):
     mixing = rng.normal(size=(6, 8))
     voice, faces = (part := rng.normal(size=(200, 6))), part @ mixing + 0.5 * rng.normal(size=(200, 8))
-    fold = little_data.folds(np.arange(150), 4, seed=0)
+    fold = ridge.folds(np.arange(150), 4, seed=0)
     learned, others = ([voice[:150]], faces[:150], fold), ([voice[150:]], faces[150:])
-    assert paired.placed(few_pairs.contrastive_elsewhere(*learned, *others, 6, [0, 20])).wins.mean() > 0.9
+    assert paired.placed(contrastive.contrastive_elsewhere(*learned, *others, 6, [0, 20])).wins.mean() > 0.9
 
 
 def test_unrelated_pairs_are_at_chance(rng):
     """Among all faces as well, where a regression, drawn to those that it knows, does worse."""
-    voice, faces, fold = rng.normal(size=(160, 6)), rng.normal(size=(160, 8)), little_data.folds(np.arange(160), 4, 0)
-    wins = paired.placed(few_pairs.contrastive_scores([voice], faces, fold, 8, [0, 20])).wins
+    voice, faces, fold = rng.normal(size=(160, 6)), rng.normal(size=(160, 8)), ridge.folds(np.arange(160), 4, 0)
+    wins = paired.placed(contrastive.contrastive_scores([voice], faces, fold, 8, [0, 20])).wins
     assert abs(wins.mean() - 0.5) < 4 * (1 / 12 / 160) ** 0.5  # four standard errors of a mean of uniform numbers
 
 
@@ -73,14 +74,14 @@ def voices():
 
 def test_from_scratch_learns_and_goes_on_where_it_was(voices, tmp_path):
     waves, faces = voices
-    fold = little_data.folds(np.arange(60), 4, seed=0)
+    fold = ridge.folds(np.arange(60), 4, seed=0)
     place = {"checkpoint": tmp_path / "kept", "logs": tmp_path / "logs", "device": torch.device("cpu")}
 
     def say(faces):
-        return few_pairs.from_scratch(waves, faces, fold, QUICK, **place)
+        return contrastive.from_scratch(waves, faces, fold, QUICK, **place)
 
     said = others_faces_only(say, faces, fold)
-    assert paired.placed(little_data.scores(said, faces, fold)).wins.mean() > 0.8
+    assert paired.placed(ridge.scores(said, faces, fold)).wins.mean() > 0.8
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("state.pt")}
     assert np.array_equal(say(faces), said)  # from the checkpoints: nothing is trained or written again
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("state.pt")} == written
@@ -118,11 +119,11 @@ def test_a_linear_decoder_draws_faces_that_it_has_not_seen(painted):
 
 def test_drawn_faces_are_of_other_peoples_decoders(painted):
     features, images, landmarks = painted
-    fold = little_data.folds(np.arange(80), 4, seed=0)
+    fold = ridge.folds(np.arange(80), 4, seed=0)
 
     def say(faces):
         said = {"as they are": features, "alike": np.zeros_like(features)}
-        return few_pairs.drawn(said, faces, images, landmarks, fold, components=5)
+        return contrastive.drawn(said, faces, images, landmarks, fold, components=5)
 
     drawn = say(features)
     others_faces_only(lambda faces: say(faces)["as they are"].reshape(80, -1), features, fold)

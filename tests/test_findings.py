@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import audit, findings
-from s2f.audit import Metric
-from s2f.findings import Confound, Plant
-from s2f.paths import UserError
-from s2f.stats import Resampling
-from s2f.world import people
+from s2f.fairness import audit, planted_effects
+from s2f.fairness.audit import Metric
+from s2f.fairness.planted_effects import Confound, Plant
+from s2f.metrics.bootstrap import Resampling
+from s2f.study.paths import UserError
+from s2f.synthetic import people
 
 QUICK = Resampling(seed=4, replicates=500)
 SHARES = {"G1": 0.5, "G2": 0.22, "G3": 0.16, "G4": 0.12}
@@ -24,7 +24,7 @@ def table(rng, planted):
 
 
 def test_the_worst_group_is_named_with_its_numbers(rng):
-    found = findings.worst(table(rng, 3.0))
+    found = planted_effects.worst(table(rng, 3.0))
     assert (found["metric"], found["attribute"], found["group"]) == ("error (years)", "half", "b")
     assert found["low"] < 11 < found["high"] and found["rest"] == pytest.approx(8, abs=0.5)
     assert (found["n_speakers"], found["n_rest"], found["comparisons"], found["p_adj"]) == (40, 40, 8, 0.005)
@@ -33,18 +33,18 @@ def test_the_worst_group_is_named_with_its_numbers(rng):
 
 
 def test_a_better_group_is_not_the_worst(rng):
-    assert findings.worst(table(rng, -3.0))["group"] == "a"
+    assert planted_effects.worst(table(rng, -3.0))["group"] == "a"
 
 
 def test_luck_is_said_to_be_luck(rng):
-    assert findings.worst(table(rng, 0.0))["sentence"].startswith("Nobody is served worse beyond luck")
+    assert planted_effects.worst(table(rng, 0.0))["sentence"].startswith("Nobody is served worse beyond luck")
     small = audit.disaggregate(np.ones(2), pd.DataFrame({"sex": ["F", "M"]}), np.arange(2), QUICK, metric="hit")
-    assert findings.worst(small) == {"sentence": "No two groups have enough speakers to be compared."}
+    assert planted_effects.worst(small) == {"sentence": "No two groups have enough speakers to be compared."}
 
 
 def test_the_nested_table_has_the_numbers_of_the_table(rng):
     found = table(rng, 3.0)
-    tree = findings.nested(found)
+    tree = planted_effects.nested(found)
     row = found.set_index(["metric", "attribute", "group"]).loc["error (years)", "half", "b"]
     assert tree["error (years)"]["half"]["b"]["value"] == row["estimate"]
     assert set(tree["hits"]["sex"]) == {"F", "M", "gap", "ratio", "worst"}
@@ -66,7 +66,7 @@ def test_what_follows_from_the_confound_is_what_a_large_sample_shows():
     assert 1 - foreign.mean() == pytest.approx(exact.own_language, abs=0.014)
     for group, share in exact.named.items():
         assert (named == group).mean() == pytest.approx(share, abs=0.014)
-    assert exact.right_gap == pytest.approx(-1) and findings.gap(right, foreign) == -1
+    assert exact.right_gap == pytest.approx(-1) and planted_effects.gap(right, foreign) == -1
     assert exact.shares == pytest.approx(SHARES)
 
 
@@ -87,9 +87,9 @@ def test_what_was_planted_is_found_and_what_was_not_is_missed(rng):
         "wrong": Plant(0.1, hits, speakers, inside),
         "certain": Plant(0.999, np.ones(600), speakers),
     }
-    found = findings.planted(plants, QUICK).set_index("planted")
+    found = planted_effects.planted(plants, QUICK).set_index("planted")
     assert found["holds"].tolist() == [True, True, False, True]
-    alone = findings.planted({"gap": plants["gap"]}, QUICK).set_index("planted").loc["gap"]
+    alone = planted_effects.planted({"gap": plants["gap"]}, QUICK).set_index("planted").loc["gap"]
     assert found.loc["gap", "low"] < alone["low"] < alone["value"] < alone["high"] < found.loc["gap", "high"]
 
 
@@ -99,7 +99,7 @@ def test_the_model_is_charged_only_with_what_the_best_observer_does_not_do(rng):
     model = best * (rng.random(400) < np.where(inside, 0.5, 1.0))
     same = Plant(-0.3, best, speakers, inside, best)
     plants = {"worse": same._replace(model=model), "same": same, "no model": same._replace(model=None)}
-    found = findings.against_best(plants, QUICK)
+    found = planted_effects.against_best(plants, QUICK)
     worse, equal = found.to_dict("records")
     assert worse["low"] < -0.3 < worse["high"] < 0  # it halves .6
     assert worse["value"] == pytest.approx(worse["model"] - worse["best"])
@@ -110,11 +110,14 @@ def test_matches_are_won_within_crowds():
     crowd = pd.DataFrame({"voice": [0.0, 5.0, 9.0, 0.0, 9.0, 5.0], "face": [0.1, 5.2, 9.1, 8.0, 0.0, 5.0]})
 
     def oracle(part):
-        return lambda asked, shown: -np.abs(
-            part["voice"].to_numpy()[asked[:, 0].astype(int), None] - part["face"].to_numpy()[shown[:, 0].astype(int)]
+        return lambda asked, shown: (
+            -np.abs(
+                part["voice"].to_numpy()[asked[:, 0].astype(int), None]
+                - part["face"].to_numpy()[shown[:, 0].astype(int)]
+            )
         )
 
-    assert findings.matches_won(crowd, oracle, 3).tolist() == [1, 1, 1, 0, 0, 1]
+    assert planted_effects.matches_won(crowd, oracle, 3).tolist() == [1, 1, 1, 0, 0, 1]
 
 
 def test_the_plants_of_a_world_are_found_in_its_speakers(rng):
@@ -130,10 +133,10 @@ def test_the_plants_of_a_world_are_found_in_its_speakers(rng):
 
     about, crowd = heard(about), heard(crowd)
     model = pd.DataFrame({"wins": about["wins"] - 0.1 * about["mismatched"], "group": "G1"})
-    plants = findings.plants(trained, tested, voiced, crowd, about, model)
-    found = findings.planted(plants, QUICK).set_index("planted")
+    plants = planted_effects.plants(trained, tested, voiced, crowd, about, model)
+    found = planted_effects.planted(plants, QUICK).set_index("planted")
     assert found["holds"].all() and len(found) == 10
-    added = findings.against_best(plants, QUICK).set_index("planted")
+    added = planted_effects.against_best(plants, QUICK).set_index("planted")
     assert added.loc["matching_by_speech", "value"] == pytest.approx(-0.1)
     assert added.loc["painted_smallest", "model"] == 0  # everybody is painted as the largest group
 
@@ -143,6 +146,6 @@ def test_a_gap_to_nobody_is_left_out(rng):
     always = Confound.of(joint(1.0), home)
     about = people.sample(60, split="test", seed=1, confound=1.0, strength=1.0, shares=SHARES).assign(wins=0.9)
     model = pd.DataFrame({"wins": about["wins"], "group": about["group"]})
-    found = findings.plants(always, always, about.set_index("speaker_id"), about, about, model)
+    found = planted_effects.plants(always, always, about.set_index("speaker_id"), about, about, model)
     assert "right_group_by_speech" not in found and "matching_by_speech" not in found
-    assert findings.planted(found, QUICK)["holds"].all()
+    assert planted_effects.planted(found, QUICK)["holds"].all()

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import protocols, retrieval, stats, trials
-from s2f.languages import as_many_of_each, crossed, judged
-from s2f.paths import UserError
+from s2f.data import trials
+from s2f.fairness.languages import as_many_of_each, crossed, judged
+from s2f.metrics import bootstrap, matching, protocols, verification
+from s2f.study.paths import UserError
 
-SAMPLING = stats.Resampling(seed=6, replicates=300)
+SAMPLING = bootstrap.Resampling(seed=6, replicates=300)
 
 
 def test_each_language_keeps_as_many_speakers_in_each_split():
@@ -36,9 +37,7 @@ def town(rng):
     names = [f"p{number:03d}" for number in range(60)]
     truth = rng.normal(size=(60, 8))
     faces = pd.DataFrame(truth, index=[f"{name}/face" for name in names])
-    played = trials.verification(
-        [f"{name}/0" for name in names], faces.index, pd.Series(0, names), draws=6, seed=1
-    )
+    played = trials.verification([f"{name}/0" for name in names], faces.index, pd.Series(0, names), draws=6, seed=1)
     arms = {}
     for trained in ("en", "de"):
         for tested in ("en", "de"):
@@ -54,12 +53,12 @@ def test_verification_is_that_of_the_other_protocols(town):
     arm = arms["en", "de"]
     scores = arm.scores(played["voice"], played[["face"]].to_numpy(object))[:, 0]
     table = played[["same"]].assign(query=played["voice_speaker"], face=played["face_speaker"], score=scores)
-    plain = retrieval.verification(table, SAMPLING)
+    plain = verification.verification(table, SAMPLING)
     found = judged(played, arm, SAMPLING)
     for metric in ("eer", "auc"):
         assert found[metric].row() == pytest.approx(plain[metric].row())
     speakers = trials.speakers(arm.queries.index)
-    met = retrieval.matching(arm.queries.to_numpy(), arm.gallery.to_numpy(), speakers, SAMPLING)
+    met = matching.matching(arm.queries.to_numpy(), arm.gallery.to_numpy(), speakers, SAMPLING)
     assert found["matching"].value == pytest.approx(met["value"].item())
 
 

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, norm
 
-from s2f import lineup, retrieval
-from s2f.paths import UserError
-from s2f.retrieval import Ranks
-from s2f.stats import Resampling
+from s2f.fairness import lineup
+from s2f.metrics import retrieval
+from s2f.metrics.bootstrap import Resampling
+from s2f.metrics.retrieval import Ranks
+from s2f.study.paths import UserError
 
 QUICK = Resampling(seed=5, replicates=300)
 

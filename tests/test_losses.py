@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2f.losses import (
+from s2f.models.losses import (
     KEPT,
     PAPER_WEIGHTS,
     Matcher,
@@ -18,7 +18,7 @@ from s2f.losses import (
     rebalance,
     speech2face_loss,
 )
-from s2f.paths import UserError
+from s2f.study.paths import UserError
 
 
 @pytest.fixture
@@ -55,9 +55,7 @@ def test_the_published_weights():
 def test_the_terms_are_those_of_the_formula(parts, weights):
     terms = speech2face_loss(*parts, weights)
     first, cosine, distill = reference(*parts)
-    assert [terms.first.item(), terms.cosine.item(), terms.distill.item()] == pytest.approx(
-        [first, cosine, distill]
-    )
+    assert [terms.first.item(), terms.cosine.item(), terms.distill.item()] == pytest.approx([first, cosine, distill])
     assert terms.total.item() == pytest.approx(first + weights.lambda1 * cosine + weights.lambda2 * distill)
 
 
@@ -71,9 +69,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_clips(parts):
     batch = speech2face_loss(v_s, v_f, *layers)
     clips = [speech2face_loss(v_s[i : i + 1], v_f[i : i + 1], *layers) for i in range(len(v_s))]
     for name in batch._fields:
-        assert getattr(batch, name).item() == pytest.approx(
-            np.mean([getattr(clip, name).item() for clip in clips])
-        )
+        assert getattr(batch, name).item() == pytest.approx(np.mean([getattr(clip, name).item() for clip in clips]))
 
 
 def test_the_length_of_one_clip_s_feature_leaves_the_others_gradient_alone(parts):
@@ -105,23 +101,19 @@ def test_nothing_flows_into_the_true_features(parts):
 
 def test_rebalanced_terms_pull_equally(parts, caplog):
     v_s, v_f, *layers = parts
-    with caplog.at_level(logging.INFO, logger="s2f.losses"):
+    with caplog.at_level(logging.INFO, logger="s2f.models.losses"):
         weights = rebalance(v_s, v_f, *layers)
     assert "gradient norms" in caplog.text
     v_s = v_s.clone().requires_grad_()
     terms = speech2face_loss(v_s, v_f, *layers)
     weighted = terms.first, weights.lambda1 * terms.cosine, weights.lambda2 * terms.distill
-    norms = [
-        torch.autograd.grad(term, v_s, retain_graph=True)[0].norm(dim=1).mean().item() for term in weighted
-    ]
+    norms = [torch.autograd.grad(term, v_s, retain_graph=True)[0].norm(dim=1).mean().item() for term in weighted]
     assert norms == pytest.approx([norms[0]] * 3)
 
 
 def test_rebalancing_does_not_depend_on_the_batch_size(parts):
     v_s, v_f, *layers = parts
-    assert rebalance(v_s.repeat(3, 1), v_f.repeat(3, 1), *layers) == pytest.approx(
-        rebalance(v_s, v_f, *layers)
-    )
+    assert rebalance(v_s.repeat(3, 1), v_f.repeat(3, 1), *layers) == pytest.approx(rebalance(v_s, v_f, *layers))
 
 
 def test_a_term_without_gradient_cannot_be_balanced(parts):

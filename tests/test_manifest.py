@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import manifest
-from s2f.paths import UserError
-from s2f.shards import ShardWriter
+from s2f.data import manifest
+from s2f.data.shards import ShardWriter
+from s2f.study.paths import UserError
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import stats
-from s2f.mitigation import remedies
-from s2f.paths import UserError
+from s2f.fairness.mitigation import remedies
+from s2f.metrics import bootstrap
+from s2f.study.paths import UserError
 
-SAMPLING = stats.Resampling(seed=4, replicates=400)
+SAMPLING = bootstrap.Resampling(seed=4, replicates=400)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from s2f.notebook import check_parameters, code_only, declared_parameters, extract, load_section, main, weave
-from s2f.paths import UserError
+from s2f.study.notebook import check_parameters, code_only, declared_parameters, extract, load_section, main, weave
+from s2f.study.paths import UserError
 
 
 def code(source, tags=()):
@@ -42,9 +42,7 @@ def study(tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "params.yaml").write_text("train:\n  rate: 1e-4\n  steps: 3\nruns:\n  short: {steps: 1}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(
-        "PYTHONPATH", str(Path(__file__).parents[1])
-    )  # for kernels, should s2f not be installed
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # for kernels, should s2f not be installed
     write(
         tmp_path,
         "30_train",
@@ -106,16 +104,12 @@ def test_a_save_in_jupyterlab_leaves_the_copy_as_it_was_and_a_code_edit_does_not
 
 
 def test_the_copy_is_code_with_steady_ids_the_parameters_tag_and_the_common_kernel():
-    copy = code_only(
-        notebook(prose("x"), code("a = 1", ["parameters", "hide"]), code(" \n"), code(["b\n", "c"]))
-    )
+    copy = code_only(notebook(prose("x"), code("a = 1", ["parameters", "hide"]), code(" \n"), code(["b\n", "c"])))
     assert [(cell["id"], cell["metadata"], cell["source"]) for cell in copy["cells"]] == [
         ("c0", {"tags": ["parameters"]}, ["a = 1"]),
         ("c1", {}, ["b\n", "c"]),
     ]
-    assert copy["metadata"] == {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
-    }
+    assert copy["metadata"] == {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
 def test_extract_touches_only_what_changed(study):
@@ -124,9 +118,7 @@ def test_extract_touches_only_what_changed(study):
     times = {name: (study / "build" / "src" / name).stat().st_mtime_ns for name in copies(study)}
     write(study, "10_data", code("2"))
     assert set(copies(study)) == {"10_data.ipynb", "30_train.ipynb"}
-    changed = {
-        name for name in copies(study) if (study / "build/src" / name).stat().st_mtime_ns != times[name]
-    }
+    changed = {name for name in copies(study) if (study / "build/src" / name).stat().st_mtime_ns != times[name]}
     assert changed == {"10_data.ipynb"}
 
 
@@ -174,7 +166,7 @@ def test_run_refuses_a_wrong_section_before_anything_heavy_is_imported(study):
     """In a process of its own, as the imports count."""
     (study / "params.yaml").write_text("train: {rate: 1.0, step: 3}\n")
     probe = (
-        "import sys; from s2f.notebook import main; status = main(['run', '30_train', '--params', 'train'])\n"
+        "import sys; from s2f.study.notebook import main; status = main(['run', '30_train', '--params', 'train'])\n"
         "print(status, sorted({'torch', 'papermill', 'jupyter_client', 'nbconvert'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -214,16 +206,14 @@ def test_a_failing_cell_still_leaves_both_files_and_a_sentence(study, capsys):
     )
     assert main(["run", "40_evaluate"]) == 1
     sentence = capsys.readouterr().err.splitlines()[-1]
-    assert sentence.startswith(
-        "40_evaluate: the cell that begins `x = 1` failed with ZeroDivisionError: division"
-    )
+    assert sentence.startswith("40_evaluate: the cell that begins `x = 1` failed with ZeroDivisionError: division")
     page = (study / "build/run/40_evaluate.html").read_text()
     assert all(text in page for text in ("Prose.", "before", "ZeroDivisionError"))
     assert (study / "build/run/40_evaluate.ipynb").exists()
 
 
 def test_a_user_error_in_a_cell_is_one_sentence_and_exit_code_2(study, capsys):
-    raising = "from s2f.paths import UserError\nraise UserError('row 7 of a.csv is empty; fill it.')"
+    raising = "from s2f.study.paths import UserError\nraise UserError('row 7 of a.csv is empty; fill it.')"
     write(study, "10_data", code(raising))
     assert main(["run", "10_data"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "row 7 of a.csv is empty; fill it."
@@ -273,7 +263,7 @@ def test_the_kernel_ends_with_the_process_that_started_it(study, killed):
     write(study, "30_train", code(TRAINING))
     start = (
         "import subprocess, sys\n"
-        "run = subprocess.Popen([sys.executable, '-m', 's2f.notebook', 'run', '30_train'])\n"
+        "run = subprocess.Popen([sys.executable, '-m', 's2f.study.notebook', 'run', '30_train'])\n"
         "print(run.pid, flush=True)\n"
         "run.wait()"
     )

@@ -2,9 +2,9 @@
 
 import pytest
 
-from s2f.faces import MEASURES
-from s2f.paper import load
-from s2f.paths import UserError
+from s2f.report.ledger import load
+from s2f.signal.landmarks import MEASURES
+from s2f.study.paths import UserError
 
 LEDGER = """
 - id: table2
@@ -12,7 +12,7 @@ LEDGER = """
   title: Similarity
   claim: It is similar.
   notebooks: [40_evaluate]
-  functions: [s2f.evaluate.angles]
+  functions: [s2f.metrics.similarity.angles]
   groups:
     - title: Angle
       unit: degrees

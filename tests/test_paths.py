@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import paths
-from s2f.paths import Study, UserError, replacing, study, write_json
+from s2f.study import paths
+from s2f.study.paths import Study, UserError, replacing, study, write_json
 
 
 @pytest.fixture

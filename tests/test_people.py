@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2f import config
-from s2f.paths import UserError
-from s2f.world import people
-from s2f.world.head import PARAMETERS
+from s2f.study import config
+from s2f.study.paths import UserError
+from s2f.synthetic import people
+from s2f.synthetic.head import PARAMETERS
 
 SHARES = {"G1": 0.5, "G2": 0.22, "G3": 0.16, "G4": 0.12}
 N = 6000
@@ -56,9 +56,7 @@ def test_published_strength_is_about_a_fifth():
     assert 0.15 < within_sex(table, "vtl_cm", "face_face_h") < 0.32
 
 
-@pytest.mark.parametrize(
-    "control", ["glasses", "face_melanin", "face_hair_red", "face_icd", "face_eye_w", "face_fat"]
-)
+@pytest.mark.parametrize("control", ["glasses", "face_melanin", "face_hair_red", "face_icd", "face_eye_w", "face_fat"])
 def test_controls_are_independent_of_every_voice_trait(control):
     table = draw(strength=2.5)
     for trait in ("f0_hz", "vtl_cm", "vocal_age", "wpm"):
@@ -79,8 +77,7 @@ def test_shares_and_language_confound_are_as_asked():
     for group, share in SHARES.items():
         assert (table["group"] == group).mean() == pytest.approx(share, abs=4 * np.sqrt(share / N))
     planned = sum(
-        share * 0.1 * (1 - len(people.HOME_LANGUAGES[group]) / len(people.LANGUAGES))
-        for group, share in SHARES.items()
+        share * 0.1 * (1 - len(people.HOME_LANGUAGES[group]) / len(people.LANGUAGES)) for group, share in SHARES.items()
     )
     assert table["mismatched"].mean() == pytest.approx(planned, abs=4 * np.sqrt(planned / N))
 

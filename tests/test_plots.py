@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from s2f import audit, evaluate
-from s2f.faces import MEASURES
+from s2f.fairness import audit
+from s2f.metrics import attributes
+from s2f.metrics.bootstrap import Resampling
 from s2f.plots import census, forest, pictures, scores, style
-from s2f.stats import Resampling
+from s2f.signal.landmarks import MEASURES
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def duration_curve():
 def confusion_matrices():
     """Nobody is in G2, and the classifier never met a G4."""
     group = pd.Series(["G1", "G3", "G3", "G4"]), pd.Series(["G1", "G1", "G3", "G1"])
-    table = evaluate.confusion(*group, ["G1", "G2", "G3"])
+    table = attributes.confusion(*group, ["G1", "G2", "G3"])
     return scores.confusion_matrices(dict.fromkeys(scores.COMPARED, table), "apparent_group")
 
 

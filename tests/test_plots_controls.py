@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import controls, stats
+from s2f.fairness import interventions
+from s2f.metrics import bootstrap
 from s2f.plots import controls as plots
 from s2f.plots import style
 
-QUICK = stats.Resampling(seed=1, replicates=50)
+QUICK = bootstrap.Resampling(seed=1, replicates=50)
 
 
 @pytest.fixture(autouse=True)
@@ -22,14 +23,14 @@ def labels(rng, n=60):
 
 def differences(rng):
     true, voice, image = (labels(rng) for _ in range(3))
-    return plots.differences(controls.voice_less_image(true, voice, image, np.arange(60), QUICK, permutations=19))
+    return plots.differences(interventions.voice_less_image(true, voice, image, np.arange(60), QUICK, permutations=19))
 
 
 def painters(rng):
     true, population = labels(rng), labels(rng, 100)
     weights = rng.dirichlet(np.ones(100), 60)
     painted = {arm: labels(rng) for arm in ("from_face", "0%", "100%")}
-    return plots.painters(*controls.painters(true, painted, population, weights, np.arange(60), QUICK))
+    return plots.painters(*interventions.painters(true, painted, population, weights, np.arange(60), QUICK))
 
 
 def equivalence(rng):
@@ -41,7 +42,7 @@ def equivalence(rng):
 
 def survival(rng):
     arms = {"intact": rng.random(40), "noise": rng.random(40)}
-    table = controls.survival(arms, 0.5, np.arange(40), QUICK)
+    table = interventions.survival(arms, 0.5, np.arange(40), QUICK)
     names = ["matching", "matching_anew", "sex", "age_band", "group"]
     return plots.survival(pd.concat([table.assign(what=what) for what in names], ignore_index=True))
 

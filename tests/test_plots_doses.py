@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f.faces import MEASURES
 from s2f.plots import doses, style
+from s2f.signal.landmarks import MEASURES
 
 
 @pytest.fixture(autouse=True)

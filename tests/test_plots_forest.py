@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import audit
-from s2f.audit import Metric
+from s2f.fairness import audit
+from s2f.fairness.audit import Metric
+from s2f.metrics.bootstrap import Resampling
 from s2f.plots import forest, style
-from s2f.stats import Resampling
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import lineup, protocols
+from s2f.fairness import lineup
+from s2f.metrics import protocols
+from s2f.metrics.bootstrap import Resampling
 from s2f.plots import lineups, style
-from s2f.stats import Resampling
 
 QUICK = Resampling(seed=1, replicates=50)
 

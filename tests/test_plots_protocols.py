@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import protocols
+from s2f.metrics import protocols
 from s2f.plots import protocols as plots
 from s2f.plots import style
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import languages, mitigation, stats
+from s2f.fairness import languages, mitigation
+from s2f.metrics import bootstrap
 from s2f.plots import remedies, style
 
-QUICK = stats.Resampling(seed=3, replicates=100)
+QUICK = bootstrap.Resampling(seed=3, replicates=100)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ def test_every_group_that_is_large_enough_has_a_row(rng):
 
 def test_every_cell_and_reference_is_named(rng):
     def estimate(value):
-        return stats.interval(value + 0.1 * rng.uniform(-1, 1, 40), np.arange(40), QUICK)
+        return bootstrap.interval(value + 0.1 * rng.uniform(-1, 1, 40), np.arange(40), QUICK)
 
     cells = {(trained, tested): estimate(0.3) for trained in ("en-us", "de") for tested in ("en-us", "de")}
     beside = {"chance": 0.5, "ceiling": 0.1, "sex": 0.25}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import consistency, stats
+from s2f.metrics import bootstrap, consistency
 from s2f.plots import repeats, style
 
 
@@ -34,7 +34,7 @@ def strips(rng):
 
 def fusion_curve(rng):
     heard = rng.normal(size=(40, 1, 3)) + rng.normal(size=(40, 4, 3))
-    quick = stats.Resampling(seed=1, replicates=50)
+    quick = bootstrap.Resampling(seed=1, replicates=50)
     table = consistency.fused_recall(heard, heard.mean(axis=1), np.arange(40), [1, 2, 4], "l2", quick, 5, 40)
     return repeats.fusion_curve(table.assign(chance=0.1, ceiling=0.9), "true face among the first 5 of 40")
 

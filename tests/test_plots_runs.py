@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import evaluate, stats
+from s2f.metrics import bootstrap, similarity
 from s2f.plots import runs, style
 
-QUICK = stats.Resampling(seed=3, replicates=200)
+QUICK = bootstrap.Resampling(seed=3, replicates=200)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def arms(rng):
 
 def test_whiskers_of_a_real_difference_miss_the_line(arms, tmp_path):
     values, speakers = arms
-    table = stats.against(values, "full", speakers, QUICK)
+    table = bootstrap.against(values, "full", speakers, QUICK)
     fig = runs.differences({"recall": table, "angle": table}, "full")
     ax = fig.axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["full", "first only", "no batch norm"]
@@ -39,7 +39,7 @@ def test_whiskers_of_a_real_difference_miss_the_line(arms, tmp_path):
 
 def test_each_model_has_its_line(arms):
     values, speakers = arms
-    table = evaluate.duration_curve({1.0: values["full"], 6.0: values["first_only"]}, speakers, QUICK)
+    table = similarity.duration_curve({1.0: values["full"], 6.0: values["first_only"]}, speakers, QUICK)
     fig = runs.durations({"trained on 3 s": table, "trained on 6 s": table}, "angle / degrees")
     assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["trained on 3 s", "trained on 6 s"]
     curve = pd.DataFrame({"step": [10, 20], "val_degrees": [60.0, 55.0]})

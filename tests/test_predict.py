@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 import torch
 
-from s2f import predict, voice_encoder, weights
-from s2f.audio import SAMPLE_RATE, fit_length, spectrogram, to_int16
-from s2f.face_decoder import SMALL as SMALL_DECODER
-from s2f.face_decoder import FaceDecoder
-from s2f.face_encoder import FaceEncoder, small
-from s2f.faces import MEASURES
-from s2f.paths import UserError
-from s2f.shards import Shards, ShardWriter
+from s2f.data.shards import Shards, ShardWriter
+from s2f.models import inference, voice_encoder, weights
+from s2f.models.face_decoder import SMALL as SMALL_DECODER
+from s2f.models.face_decoder import FaceDecoder
+from s2f.models.face_encoder import FaceEncoder, small
+from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram, to_int16
+from s2f.signal.landmarks import MEASURES
+from s2f.study.paths import UserError
 
 CPU = torch.device("cpu")
 # Rounding of a sum of n float32 terms of size 1 is below n * 2**-24. The longest sums here are those of dense
@@ -57,7 +57,7 @@ def heard_plainly(shards, clip, seconds, tile_to):
 
 @pytest.mark.parametrize(("seconds", "tile_to"), [(1.0, 6.0), (3.0, 3.0), (4.0, 6.0), (6.0, 3.0)])
 def test_the_first_seconds_are_heard_and_short_ones_repeated(encoder, shards, clips, seconds, tile_to):
-    features = predict.voice_features(encoder, shards, clips, seconds, batch=2, device=CPU, tile_to=tile_to)
+    features = inference.voice_features(encoder, shards, clips, seconds, batch=2, device=CPU, tile_to=tile_to)
     for clip, feature in zip(clips.itertuples(), features, strict=True):
         wave = torch.from_numpy(heard_plainly(shards, clip, seconds, tile_to))
         with torch.inference_mode():
@@ -69,9 +69,9 @@ def test_batches_change_nothing(encoder, decoder, shards, clips, rng):
     face_encoder = FaceEncoder(small(classes=3))
     voices, seen, drawn = [], [], []
     for batch in (1, 2, 5):
-        voices.append(predict.voice_features(encoder, shards, clips, 3.0, batch, CPU))
-        seen.append(predict.photo_features(face_encoder, photos, batch, CPU))
-        drawn.append(predict.draw(decoder, voices[0], batch, CPU))
+        voices.append(inference.voice_features(encoder, shards, clips, 3.0, batch, CPU))
+        seen.append(inference.photo_features(face_encoder, photos, batch, CPU))
+        drawn.append(inference.draw(decoder, voices[0], batch, CPU))
     for other in (1, 2):
         np.testing.assert_allclose(voices[other], voices[0], **TOLERANCE)
         np.testing.assert_allclose(seen[other], seen[0], **TOLERANCE)
@@ -81,22 +81,20 @@ def test_batches_change_nothing(encoder, decoder, shards, clips, rng):
 
 
 def test_features_of_speech_can_be_drawn(encoder, decoder, shards, clips):
-    features = predict.voice_features(encoder, shards, clips, 3.0, 5, CPU)
-    images, landmarks = predict.draw(decoder, features, 5, CPU)
+    features = inference.voice_features(encoder, shards, clips, 3.0, 5, CPU)
+    images, landmarks = inference.draw(decoder, features, 5, CPU)
     assert images.shape == (5, 64, 64, 3) and images.dtype == np.uint8
     assert landmarks.shape == (5, 68, 2)
 
 
 @pytest.fixture
 def system(encoder, decoder):
-    return predict.Speech2Face(encoder, decoder, {"seconds": 3.0, "mean_feature": [0.0] * 128})
+    return inference.Speech2Face(encoder, decoder, {"seconds": 3.0, "mean_feature": [0.0] * 128})
 
 
 def test_a_face_comes_with_the_range_of_its_measures(system, speech_like):
     face = system.face(speech_like(6.0))
-    assert (
-        face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (128,)
-    )
+    assert face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (128,)
     assert tuple(face.spread.measures) == MEASURES
     assert all(low <= high for low, high in face.spread.measures.values())
     assert 0 < face.spread.degrees < 180
@@ -117,9 +115,7 @@ def test_a_voice_that_changes_spreads_more_than_one_that_does_not(system):
 
 def test_a_short_recording_is_that_recording_repeated(system, speech_like):
     wave = speech_like(1.0)
-    np.testing.assert_array_equal(
-        system.face(wave).feature, system.face(fit_length(wave, 3 * SAMPLE_RATE)).feature
-    )
+    np.testing.assert_array_equal(system.face(wave).feature, system.face(fit_length(wave, 3 * SAMPLE_RATE)).feature)
 
 
 def test_a_very_long_recording_is_cut(system, speech_like):
@@ -132,7 +128,7 @@ def test_exaggeration_moves_the_face_but_not_the_feature(system, speech_like):
     plain, strong = system.face(wave), system.face(wave, exaggeration=1.4)
     np.testing.assert_array_equal(strong.feature, plain.feature)
     # The mean feature is 0 here, so the exaggerated face is that of 2.4 times the feature.
-    images, _ = predict.draw(system.face_decoder, 2.4 * plain.feature[None], 1, CPU)
+    images, _ = inference.draw(system.face_decoder, 2.4 * plain.feature[None], 1, CPU)
     assert np.abs(strong.image.astype(int) - images[0]).max() <= 1
     assert (strong.landmarks != plain.landmarks).any()
 
@@ -140,25 +136,23 @@ def test_exaggeration_moves_the_face_but_not_the_feature(system, speech_like):
 def test_what_was_saved_is_loaded(system, tmp_path, speech_like, rng):
     origin = {"data_md5": "0" * 32, "code": "0" * 16}
     weights.save(tmp_path / "voice.safetensors", **origin, encoder=system.voice_encoder)
-    weights.save(
-        tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder
-    )
-    predict.write_facts(tmp_path, 3.0, np.zeros((2, 128), np.float32))
-    loaded, wave = predict.Speech2Face.load(tmp_path), speech_like(4.0)
+    weights.save(tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder)
+    inference.write_facts(tmp_path, 3.0, np.zeros((2, 128), np.float32))
+    loaded, wave = inference.Speech2Face.load(tmp_path), speech_like(4.0)
     np.testing.assert_array_equal(loaded.face(wave).image, system.face(wave).image)
 
 
 def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(UserError, match=r"voice\.safetensors: make it with `dvc repro train`"):
-        predict.Speech2Face.load(tmp_path)
+        inference.Speech2Face.load(tmp_path)
     for name in ("voice.safetensors", "facts.json"):
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=r"face\.safetensors: make it with `dvc repro face_model`"):
-        predict.Speech2Face.load(tmp_path)
+        inference.Speech2Face.load(tmp_path)
 
 
 def test_facts_are_read_back_and_missed_by_name(tmp_path):
-    predict.write_facts(tmp_path, 3.0, np.array([[1.0, 3.0], [3.0, 5.0]], np.float32))
-    assert predict.read_facts(tmp_path) == {"seconds": 3.0, "mean_feature": [2.0, 4.0]}
+    inference.write_facts(tmp_path, 3.0, np.array([[1.0, 3.0], [3.0, 5.0]], np.float32))
+    assert inference.read_facts(tmp_path) == {"seconds": 3.0, "mean_feature": [2.0, 4.0]}
     with pytest.raises(UserError, match="facts.json.*dvc repro train"):
-        predict.read_facts(tmp_path / "none")
+        inference.read_facts(tmp_path / "none")

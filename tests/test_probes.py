@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import probes, stats
-from s2f.paths import UserError
+from s2f.metrics import bootstrap, probes
+from s2f.study.paths import UserError
 
-QUICK = stats.Resampling(seed=2, replicates=300)
+QUICK = bootstrap.Resampling(seed=2, replicates=300)
 
 
 def clips_of(n_speakers, clips, rng, dim=6, noise=0.5):

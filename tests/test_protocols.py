@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from s2f import protocols, retrieval, search, trials
-from s2f.paths import UserError
-from s2f.protocols import Arm
-from s2f.stats import Resampling
+from s2f.data import trials
+from s2f.metrics import matching, protocols, retrieval, search
+from s2f.metrics import verification as verification_metrics
+from s2f.metrics.bootstrap import Resampling
+from s2f.metrics.protocols import Arm
+from s2f.study.paths import UserError
 
 QUICK = Resampling(seed=5, replicates=100)
 # Women and men of each nationality among the 1,251 speakers of VoxCeleb1, by number: no name is needed for a ceiling.
@@ -90,15 +92,17 @@ def test_a_constant_embedding_scores_chance_exactly_by_every_road(metric, rng):
     ranked = [retrieval.ranks(heard, nobody.to_numpy(), own, metric)]
     if metric != "l1":
         ranked.append(search.rank_of(heard, nobody.to_numpy(), own, metric))
-    verification = retrieval.verification(retrieval.trials(heard, shown, speakers, 1, metric), QUICK)
+    verification = verification_metrics.verification(
+        verification_metrics.trials(heard, shown, speakers, 1, metric), QUICK
+    )
     tables = {
         "lists, from voices": protocols.matching(to_faces, arm, {}, QUICK),
         "lists, from faces": protocols.matching(to_voices, back, {}, QUICK),
         "lists, verification": protocols.verification(verified, arm, {}, QUICK),
         "retrieval of faces": protocols.retrieve(arm, {}, QUICK),
         "retrieval of voices": protocols.retrieve(back, {}, QUICK),
-        "matching from voices": pd.concat([retrieval.matching(heard, shown, *sides, n, metric) for n in range(2, 11)]),
-        "matching from faces": pd.concat([retrieval.matching(shown, heard, *sides, n, metric) for n in range(2, 11)]),
+        "matching from voices": pd.concat([matching.matching(heard, shown, *sides, n, metric) for n in range(2, 11)]),
+        "matching from faces": pd.concat([matching.matching(shown, heard, *sides, n, metric) for n in range(2, 11)]),
         "verification": pd.DataFrame([{"chance": 0.5, "value": part.value} for part in verification.values()]),
         "recall": pd.concat([retrieval.recall(placed, speakers, [1, 2, 5, 10], QUICK) for placed in ranked]),
         "recall among 60": retrieval.recall(ranked[-1], speakers, [1, 2, 5, 10], QUICK, 60),
@@ -178,7 +182,7 @@ def test_lists_of_trials_approach_the_expectation_over_all_of_them(rng):
     found = protocols.matching(table, {"arm": Arm(voices, faces)}, {}, QUICK, [2, 3])
     label = pd.DataFrame({"GN": protocols.strata(people)["GN"].to_numpy()})
     for n, value in zip([2, 3], found["value"], strict=True):
-        exact = retrieval.matching(voices.to_numpy(), faces.to_numpy(), np.arange(80), QUICK, n, strata=label)
+        exact = matching.matching(voices.to_numpy(), faces.to_numpy(), np.arange(80), QUICK, n, strata=label)
         # 4,800 draws with at most .5 of standard deviation.
         assert value == pytest.approx(exact.set_index("others").value["same GN"], abs=4 * 0.5 / np.sqrt(4800))
 

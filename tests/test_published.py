@@ -19,28 +19,19 @@ from ruamel.yaml import YAML
 from scipy.signal import lfilter
 from test_repository import lines_of_code, parameters, tracked
 
-from s2f import (
-    config,
-    extract,
-    likeness,
-    little_data,
-    notebook,
-    original,
-    paired,
-    pretrained,
-    retrieval,
-    sameness,
-    skin_tone,
-    stats,
-    voice_statistics,
-)
-from s2f.paths import UserError
+from s2f.data.sources import published
+from s2f.heads import ridge
+from s2f.metrics import bootstrap, diversity, paired, retrieval
+from s2f.models import extraction, pretrained
 from s2f.plots import arms, style
-from s2f.sources import published
+from s2f.published import apparent_traits, original
+from s2f.signal import colour, voice_statistics
+from s2f.study import config, notebook
+from s2f.study.paths import UserError
 
 STUDY = ROOT / "studies" / "published"
 NOTEBOOKS = sorted((STUDY / "notebooks").glob("*.ipynb"))
-QUICK = stats.Resampling(seed=3, replicates=200)
+QUICK = bootstrap.Resampling(seed=3, replicates=200)
 VIDEOS = ("abcdefghijk", "-bc_efghij-", "zbcdefghijk")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -219,29 +210,29 @@ def test_nested_rows():
 
 def test_folds_keep_people_together_and_are_of_one_size():
     people = np.repeat([f"p{n:03}" for n in range(43)], 3)
-    fold = little_data.folds(people, 5, seed=1)
+    fold = ridge.folds(people, 5, seed=1)
     assert all(len(set(fold[people == person])) == 1 for person in people)
     assert set(np.bincount(fold) // 3) == {8, 9}
     with pytest.raises(UserError, match="too few for 30 folds"):
-        little_data.folds(people, 30, seed=1)
+        ridge.folds(people, 30, seed=1)
 
 
 def test_a_head_learns_a_planted_map(rng):
     voice, noise = rng.normal(size=(200, 12)), rng.normal(size=(200, 30))
     target = voice @ rng.normal(size=(12, 5)) + 0.5 * rng.normal(size=(200, 5))
-    fold = little_data.folds(np.arange(200), 5, seed=0)
-    said = little_data.predict([voice, noise], target, fold)
-    assert little_data.explained(target, said, np.arange(200), QUICK).low > 0.7
-    wins = paired.placed(little_data.scores(said, target, fold)).wins
+    fold = ridge.folds(np.arange(200), 5, seed=0)
+    said = ridge.predict([voice, noise], target, fold)
+    assert ridge.explained(target, said, np.arange(200), QUICK).low > 0.7
+    wins = paired.placed(ridge.scores(said, target, fold)).wins
     assert wins.mean() > 0.95
-    kernel = little_data.predict([voice], target, fold, components=100)
-    assert little_data.explained(target, kernel, np.arange(200), QUICK).value > 0.5
+    kernel = ridge.predict([voice], target, fold, components=100)
+    assert ridge.explained(target, kernel, np.arange(200), QUICK).value > 0.5
 
 
 def test_unrelated_pairs_are_at_chance_among_faces_that_no_head_has_seen(rng):
     """A head draws towards the faces that it learned on: with them in the gallery it does worse than chance."""
-    fold, faces, voice = little_data.folds(np.arange(300), 5, seed=0), rng.normal(size=(300, 8)), np.eye(300)
-    system = little_data.scores(little_data.predict([voice + rng.normal(size=voice.shape)], faces, fold), faces, fold)
+    fold, faces, voice = ridge.folds(np.arange(300), 5, seed=0), rng.normal(size=(300, 8)), np.eye(300)
+    system = ridge.scores(ridge.predict([voice + rng.normal(size=voice.shape)], faces, fold), faces, fold)
     unseen = paired.matching({"it": system}, "it", QUICK, allowed=fold[:, None] == fold)
     assert unseen["low"].item() < 0.5 < unseen["high"].item()
     assert paired.placed(system).wins.mean() < unseen["value"].item()
@@ -250,7 +241,7 @@ def test_unrelated_pairs_are_at_chance_among_faces_that_no_head_has_seen(rng):
 def test_missing_statistics_are_filled_in(rng):
     voice = rng.normal(size=(60, 4))
     voice[3] = np.nan
-    said = little_data.predict([voice], rng.normal(size=(60, 2)), little_data.folds(np.arange(60), 3, 0))
+    said = ridge.predict([voice], rng.normal(size=(60, 2)), ridge.folds(np.arange(60), 3, 0))
     assert np.isfinite(said).all()
 
 
@@ -258,9 +249,9 @@ def test_learned_scores_and_other_people(rng):
     mixing = rng.normal(size=(8, 6))
     voice, other = rng.normal(size=(150, 8)), rng.normal(size=(50, 8))
     faces, others = voice @ mixing + rng.normal(size=(150, 6)), other @ mixing + rng.normal(size=(50, 6))
-    fold = little_data.folds(np.arange(150), 5, seed=0)
-    assert paired.placed(little_data.learned_scores([voice], faces, faces, fold, 6)).wins.mean() > 0.9
-    assert paired.placed(little_data.elsewhere([voice], faces, [other], others)).wins.mean() > 0.9
+    fold = ridge.folds(np.arange(150), 5, seed=0)
+    assert paired.placed(ridge.learned_scores([voice], faces, faces, fold, 6)).wins.mean() > 0.9
+    assert paired.placed(ridge.elsewhere([voice], faces, [other], others)).wins.mean() > 0.9
 
 
 # Reading many files
@@ -274,14 +265,14 @@ def lengths(paths, names):
 
 
 def test_a_finished_block_is_not_made_again(tmp_path):
-    files = [tmp_path / f"{number}.jpg" for number in range(extract.BLOCK + 3)]
+    files = [tmp_path / f"{number}.jpg" for number in range(extraction.BLOCK + 3)]
     for file in files:
         file.touch()
-    first, again = (extract._blocks(lengths, files, tmp_path / "kept", 1) for _ in range(2))
+    first, again = (extraction._blocks(lengths, files, tmp_path / "kept", 1) for _ in range(2))
     assert np.array_equal(first["length"], again["length"]) and len(first["length"]) == len(files)
     assert (tmp_path / "done").read_text() == "xx"
     files[0].write_text("another picture")
-    extract._blocks(lengths, files, tmp_path / "kept", 1)
+    extraction._blocks(lengths, files, tmp_path / "kept", 1)
     assert (tmp_path / "done").read_text() == "xxx"
 
 
@@ -291,7 +282,7 @@ def test_a_finished_block_is_not_made_again(tmp_path):
 def test_spread_of_a_known_drawing(rng):
     true = rng.normal(size=(3000, 4))
     drawn = 0.5 * true + 0.5 * rng.normal(size=true.shape) + 7
-    spread = sameness.spread(true, drawn, np.arange(3000), QUICK)
+    spread = diversity.spread(true, drawn, np.arange(3000), QUICK)
     for name, expected in {"variance_ratio": 0.5, "slope": 0.5, "shared": 0.5}.items():
         assert spread[name].low < expected < spread[name].high, name
     assert spread["slope"].value == pytest.approx(0.5, abs=0.02)
@@ -299,23 +290,23 @@ def test_spread_of_a_known_drawing(rng):
 
 def test_neighbours_are_other_people():
     features, people = np.array([[0.0], [0.1], [3.0], [3.5]]), np.array(["a", "a", "b", "c"])
-    assert sameness.neighbours(features, people) == pytest.approx([3.0, 2.9, 0.5, 0.5])
-    assert sameness.within(features, people) == pytest.approx([0.1])
+    assert diversity.neighbours(features, people) == pytest.approx([3.0, 2.9, 0.5, 0.5])
+    assert diversity.within(features, people) == pytest.approx([0.1])
 
 
 def test_skin_tone_of_known_colours():
-    assert skin_tone.lab(np.array([255, 255, 255], np.uint8)) == pytest.approx([100, 0, 0], abs=0.02)
-    assert skin_tone.lab(np.array([255, 0, 0], np.uint8)) == pytest.approx([53.24, 80.09, 67.20], abs=0.05)
+    assert colour.lab(np.array([255, 255, 255], np.uint8)) == pytest.approx([100, 0, 0], abs=0.02)
+    assert colour.lab(np.array([255, 0, 0], np.uint8)) == pytest.approx([53.24, 80.09, 67.20], abs=0.05)
     landmarks = np.zeros((2, 68, 2))
-    for outline, lid, nose in skin_tone.CHEEKS:
+    for outline, lid, nose in colour.CHEEKS:
         landmarks[:, [outline, lid, nose]] = [[5, 5], [40, 8], [35, 45]]
     landmarks[1] = np.nan
     light = np.full((60, 60, 3), (224, 190, 170), np.uint8)
-    tones = skin_tone.angles([light, light], landmarks)
-    lightness, a, b = skin_tone.lab(light[0, 0])
+    tones = colour.angles([light, light], landmarks)
+    lightness, a, b = colour.lab(light[0, 0])
     assert tones[0] == pytest.approx(np.degrees([np.arctan2(lightness - 50, b), np.arctan2(b, a)]))
     assert np.isnan(tones[1]).all()
-    dark = skin_tone.angles([light // 3], landmarks[:1])[0]
+    dark = colour.angles([light // 3], landmarks[:1])[0]
     assert dark[0] < 0 < tones[0, 0]
 
 
@@ -323,10 +314,10 @@ def test_judges_and_painters(rng):
     label = np.array(["few", "many"])[(rng.random(240) < 0.8).astype(int)]
     marked = (label == "few")[:, None] * np.array([3.0, 0, 0, 0])
     seen, voice = marked + rng.normal(size=(240, 4)), marked / 3 + rng.normal(size=(240, 4))
-    fold = little_data.folds(np.arange(240), 4, seed=0)
+    fold = ridge.folds(np.arange(240), 4, seed=0)
     faces = {"faithful": marked + rng.normal(size=(240, 4)), "alike": 0.1 * rng.normal(size=(240, 4))}
     labels = pd.DataFrame({"size": label})
-    shares, right = likeness.painted(labels, faces, seen, voice, fold, QUICK)
+    shares, right = apparent_traits.painted(labels, faces, seen, voice, fold, QUICK)
     shares = shares.set_index(["kind", "label"])
     assert shares.at[("faithful", "few"), "ratio"] == pytest.approx(1, abs=0.3)
     assert shares.at[("alike", "few"), "ratio"] == 0 and shares.at[("alike", "few"), "bayes_ratio"] > 0
@@ -336,14 +327,14 @@ def test_judges_and_painters(rng):
 
 def test_everybody_towards_the_average(rng):
     age, who = rng.uniform(20, 70, 120), np.arange(120)
-    table = likeness.towards_average(age, {"half": 25 + age / 2}, who, QUICK, np.repeat(["a", "b"], 60))
+    table = apparent_traits.towards_average(age, {"half": 25 + age / 2}, who, QUICK, np.repeat(["a", "b"], 60))
     assert table["slope"].to_numpy() == pytest.approx(0.5) and list(table["group"]) == ["overall", "a", "b"]
     assert table["mean_difference"].to_numpy() == pytest.approx((25 - age / 2).mean())
 
 
 def test_the_original_measured(rng):
     sample = samples(rng)
-    fold = little_data.folds(sample.who, 4, seed=0)
+    fold = ridge.folds(sample.who, 4, seed=0)
     systems = original.systems(sample, fold)
     assert set(systems) == {"exg0", "f2f", "exg0, distance", "f2f, distance"}
     assert paired.placed(systems["exg0"]).wins.mean() == 1  # half of the true face, without noise
@@ -415,10 +406,10 @@ def test_voices_are_embedded_whatever_their_length(speech_like):
 
 @with_networks
 def test_a_picture_without_a_face_has_none(tmp_path):
-    from s2f import faces
+    from s2f.signal import images
 
-    faces.save_png(np.zeros((64, 64, 3), np.uint8), tmp_path / "nobody.png")
-    seen = extract.see([tmp_path / "nobody.png"], None, workers=1)
+    images.save_png(np.zeros((64, 64, 3), np.uint8), tmp_path / "nobody.png")
+    seen = extraction.see([tmp_path / "nobody.png"], None, workers=1)
     assert np.isnan(seen["age"]).all() and np.isnan(seen["landmarks"]).all() and np.isnan(seen["skin"]).all()
 
 

@@ -9,9 +9,11 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
-from s2f import cli, faces, predict, voice_encoder, weights
-from s2f.face_decoder import SMALL, FaceDecoder
-from s2f.voice_encoder import VoiceEncoder
+from s2f import cli
+from s2f.models import inference, voice_encoder, weights
+from s2f.models.face_decoder import SMALL, FaceDecoder
+from s2f.models.voice_encoder import VoiceEncoder
+from s2f.signal import images
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def models(tmp_path_factory):
     proof = {"data_md5": "none", "code": "none"}
     weights.save(folder / "voice.safetensors", **proof, encoder=VoiceEncoder(voice_encoder.SMALL))
     weights.save(folder / "face.safetensors", **proof, decoder=decoder)
-    predict.write_facts(folder, 3.0, np.zeros((2, SMALL.feature_dim), np.float32))
+    inference.write_facts(folder, 3.0, np.zeros((2, SMALL.feature_dim), np.float32))
     return folder
 
 
@@ -46,7 +48,7 @@ def test_any_format_rate_and_length_gives_a_face(name, rate, channels, seconds, 
     soundfile.write(tmp_path / name, np.stack([wave] * channels, axis=1), rate)
     result = draw(tmp_path / name, tmp_path / "face.png", models)
     assert result.exit_code == 0, result.output
-    assert faces.read_image(tmp_path / "face.png").shape == (64, 64, 3)
+    assert images.read_image(tmp_path / "face.png").shape == (64, 64, 3)
     assert "not" in cli.CAVEAT and cli.CAVEAT in result.stdout
 
 

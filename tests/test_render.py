@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2f.paths import UserError
-from s2f.world.head import PARAMETERS
-from s2f.world.render import NUISANCE, SIDE, canonical_landmarks, render, sample_nuisance
+from s2f.study.paths import UserError
+from s2f.synthetic.head import PARAMETERS
+from s2f.synthetic.render import NUISANCE, SIDE, canonical_landmarks, render, sample_nuisance
 
 # Positions are sums of a few float32 numbers below 150 mm: rounding stays well below 1e-4 mm.
 MM = 1e-3

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2f import paper
-from s2f.paths import UserError
-from s2f.report import CAVEAT, gaps, ledger_rows, load_results, lookup, number, printed, source, write
+from s2f.report.ledger import Ledger
+from s2f.report.page import CAVEAT, gaps, ledger_rows, load_results, lookup, number, printed, source, write
+from s2f.study.paths import UserError
 
 SPEAKERS = "The speakers are synthetic."
 WORST = "Served worst, by group: G4."
@@ -24,14 +24,14 @@ def group(unit, *rows, why="another <world>"):
 
 
 def experiment(name, *groups, **more):
-    fixed = {"notebooks": ["40_evaluate"], "functions": ["s2f.evaluate.angles"], "groups": list(groups)}
+    fixed = {"notebooks": ["40_evaluate"], "functions": ["s2f.metrics.similarity.angles"], "groups": list(groups)}
     return {"id": name, "where": name.title(), "title": f"About {name}", "claim": "It works."} | fixed | more
 
 
 @pytest.fixture
 def ledger():
     recall = row("search.recall", "retrieval.recall.value", headline=True)
-    return paper.Ledger(
+    return Ledger(
         experiments=[
             experiment(
                 "angles",
@@ -145,7 +145,7 @@ def test_a_missing_result_is_named(results, key, message):
 
 
 def test_a_result_that_is_no_number_is_named(results):
-    ledger = paper.Ledger(experiments=[experiment("e", group("share", row("e.angle", "evaluate.angle")))])
+    ledger = Ledger(experiments=[experiment("e", group("share", row("e.angle", "evaluate.angle")))])
     with pytest.raises(UserError, match="'evaluate.angle' of entry 'e.angle' is not a number"):
         ledger_rows(ledger, results)
 
@@ -275,7 +275,10 @@ def test_what_is_missing_is_named_or_left_out_where_the_study_is_not_complete(fo
 
 def test_code_is_found_without_importing_it():
     assert source("s2f.plots.style.save").startswith("def save(")
-    assert source("s2f.retrieval.LikelihoodRatio").startswith("class LikelihoodRatio")
-    for name, message in (("s2f.nowhere.angles", "no module 's2f.nowhere'"), ("s2f.evaluate.angels", "no 'angels'")):
+    assert source("s2f.metrics.likelihood_ratio.LikelihoodRatio").startswith("class LikelihoodRatio")
+    for name, message in (
+        ("s2f.nowhere.angles", "no module 's2f.nowhere'"),
+        ("s2f.metrics.similarity.angels", "no 'angels'"),
+    ):
         with pytest.raises(UserError, match=message):
             source(name)

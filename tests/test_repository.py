@@ -14,7 +14,8 @@ from dvc.cli import parse_args as parse_dvc
 from importlinter.cli import lint_imports
 from ruamel.yaml import YAML
 
-from s2f import cli, config, notebook
+from s2f import cli
+from s2f.study import config, notebook
 
 LONGEST_MODULE = 400
 LONGEST_NOTEBOOK = 80
@@ -105,7 +106,7 @@ def stages() -> dict[str, dict]:
     for name, stage in chain["stages"].items():
         stage = stage.get("do", stage)  # one with `foreach` stands for many: a section of params.yaml each
         words = shlex.split(stage["cmd"])
-        if words[:4] != ["python", "-m", "s2f.notebook", "run"]:
+        if words[:4] != ["python", "-m", "s2f.study.notebook", "run"]:
             continue
         found[name] = {
             "notebook": ROOT / "notebooks" / f"{words[4]}.ipynb",

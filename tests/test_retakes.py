@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import config
-from s2f.paths import UserError
-from s2f.world import people, retakes
+from s2f.study import config
+from s2f.study.paths import UserError
+from s2f.synthetic import people, retakes
 
 WORLD = config.load("data", Path(__file__).parent / "tiny" / "params.yaml")
 

@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from s2f import manifest, retrieval
-from s2f.paths import UserError
-from s2f.stats import Resampling
+from s2f.data import manifest
+from s2f.metrics import matching, retrieval, similarity, verification
+from s2f.metrics.bootstrap import Resampling
+from s2f.metrics.gallery import Gallery
+from s2f.metrics.likelihood_ratio import LikelihoodRatio
+from s2f.study.paths import UserError
 
 QUICK = Resampling(seed=5, replicates=200)
 METRICS = ("cosine", "l1", "l2")
@@ -58,11 +61,11 @@ def test_recall_equals_brute_force_over_every_gallery(rng):
 
 def test_matching_credit_equals_brute_force(rng):
     score = np.array([3, 3, 1, 1, 2, 5, 0, 3])  # the first is the true face: two ties, one better, four worse
-    board = retrieval.Board(*(part[None] for part in (score[1:] < 3, score[1:] == 3, score[1:] > -1)))
+    board = matching.Board(*(part[None] for part in (score[1:] < 3, score[1:] == 3, score[1:] > -1)))
     for n in (2, 3, 5):
         trials = [score[[0, *others]] for others in combinations(range(1, 8), n - 1)]
         brute = np.mean([(t.max() == 3) / (t == 3).sum() for t in trials])
-        assert retrieval.matching_credit(board, n)[0] == pytest.approx(brute, abs=1e-12)
+        assert matching.matching_credit(board, n)[0] == pytest.approx(brute, abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -74,12 +77,12 @@ def test_an_embedding_that_knows_nothing_scores_chance_exactly(metric, rng):
         for size in (None, 20):
             found = retrieval.recall(placed, speakers, [1, 5, 10], QUICK, size)
             np.testing.assert_allclose(found.value, found.chance, atol=1e-12)
-        pairs = retrieval.matching(nowhere, shown, speakers, QUICK, metric=metric)
+        pairs = matching.matching(nowhere, shown, speakers, QUICK, metric=metric)
         np.testing.assert_allclose(pairs.value, 0.5, atol=1e-12)
-    many = retrieval.matching(pred, nowhere, speakers, QUICK, n=7, metric=metric)
+    many = matching.matching(pred, nowhere, speakers, QUICK, n=7, metric=metric)
     np.testing.assert_allclose(many.value, 1 / 7, atol=1e-12)
-    table = retrieval.trials(pred, nowhere * 0, speakers, seed=0)
-    for estimate in retrieval.verification(table, QUICK).values():
+    table = verification.trials(pred, nowhere * 0, speakers, seed=0)
+    for estimate in verification.verification(table, QUICK).values():
         assert estimate.value == pytest.approx(0.5, abs=1e-12)
 
 
@@ -88,14 +91,14 @@ def test_a_perfect_prediction_is_always_first(rng):
     placed = retrieval.ranks(true, true[::2], speakers)
     assert (retrieval.recall(placed, speakers, [1], QUICK, size=50).loc["items", "value"] == 1).all()
     assert (placed.wins == 1).all()
-    assert (retrieval.matching(true, true, speakers, QUICK, n=10)["value"] == 1).all()
-    verified = retrieval.verification(retrieval.trials(true, true, speakers, seed=0), QUICK)
+    assert (matching.matching(true, true, speakers, QUICK, n=10)["value"] == 1).all()
+    verified = verification.verification(verification.trials(true, true, speakers, seed=0), QUICK)
     assert (verified["auc"].value, verified["eer"].value) == pytest.approx((1, 0), abs=1e-12)
 
 
 def test_shuffled_pairs_score_chance(rng):
     pred, true, speakers = world(rng, n_speakers=150, clips=1)
-    found = retrieval.matching(pred[rng.permutation(150)], true, speakers, QUICK)
+    found = matching.matching(pred[rng.permutation(150)], true, speakers, QUICK)
     # A mean of 150 x 149 crossed trials has a standard deviation of about sqrt(1/12/150) = .024.
     assert abs(found["value"][0] - 0.5) < 4 * 0.024
 
@@ -104,7 +107,7 @@ def test_matching_of_pairs_equals_the_mean_over_trials(rng):
     pred, true, speakers = world(rng, n_speakers=35, clips=2)
     away = np.array([[distance(p, t, "cosine") for t in true] for p in pred])
     trials = [away[i, i] < away[i, j] for i in range(70) for j in range(70) if speakers[i] != speakers[j]]
-    assert retrieval.matching(pred, true, speakers, QUICK)["value"][0] == pytest.approx(np.mean(trials))
+    assert matching.matching(pred, true, speakers, QUICK)["value"][0] == pytest.approx(np.mean(trials))
     assert retrieval.ranks(pred, true[::2], speakers).wins.mean() == pytest.approx(np.mean(trials))
 
 
@@ -113,7 +116,7 @@ def test_intervals_of_matching_cover_the_truth():
     for seed in range(200):
         rng = np.random.default_rng(seed)
         pred, true, speakers = world(rng, n_speakers=50, clips=1, strength=0.0)
-        row = retrieval.matching(pred, true, speakers, Resampling(seed=seed, replicates=300)).iloc[0]
+        row = matching.matching(pred, true, speakers, Resampling(seed=seed, replicates=300)).iloc[0]
         covered += row.low <= 0.5 <= row.high
     # Crossed resampling errs on the wide side; 3.5 standard deviations of 200 trials below .93.
     assert covered / 200 >= 0.93 - 3.5 * 0.018
@@ -123,9 +126,9 @@ def test_an_attribute_oracle_reproduces_the_voxceleb_ceiling():
     sex = np.repeat(["m", "f"], [690, 561])  # the 1,251 speakers of VoxCeleb1
     known = (sex[:, None] == np.array(["m", "f"])).astype(float)
     few = Resampling(seed=0, replicates=20)
-    pairs = retrieval.matching(known, known, np.arange(1251), few, strata=pd.DataFrame({"sex": sex}))
+    pairs = matching.matching(known, known, np.arange(1251), few, strata=pd.DataFrame({"sex": sex}))
     np.testing.assert_allclose(pairs["value"], [0.748, 0.5], atol=0.0005)  # three published digits
-    ten = retrieval.matching(known, known, np.arange(1251), few, n=10)
+    ten = matching.matching(known, known, np.arange(1251), few, n=10)
     # K of the nine others tie: mean of 1 / (1 + K) for a binomial K; no repetition moves it by 2e-4.
     share = np.array([689 / 1250, 560 / 1250])
     binomial = (1 - (1 - share) ** 10) / (10 * share) @ np.array([690, 561]) / 1251
@@ -135,7 +138,7 @@ def test_an_attribute_oracle_reproduces_the_voxceleb_ceiling():
 def test_strata_keep_missing_labels_and_lonely_people_out(rng):
     pred, true, speakers = world(rng, n_speakers=40, clips=1)
     strata = pd.DataFrame({"sex": ["F", "M"] * 20, "group": ["a"] * 30 + ["b"] * 8 + ["c", None]})
-    found = retrieval.matching(pred, true, speakers, QUICK, strata=strata).set_index("others")
+    found = matching.matching(pred, true, speakers, QUICK, strata=strata).set_index("others")
     assert list(found.index) == ["anybody", "same sex", "same group", "same sex and group"]
     assert list(found.n_clips) == [40, 40, 38, 38]
 
@@ -170,7 +173,7 @@ def test_a_gallery_holds_the_mean_photograph_of_each_test_speaker_and_learns_fro
     held = manifest.HeldOut(clips, test, clips.loc[test, "speaker_id"].to_numpy(), clips[test], clips)
     owners = np.array(["t2", "v1", "t1", "other", "v2", "t2"])
     photos = rng.normal(size=(6, 3)).astype(np.float32)
-    found = retrieval.Gallery.of(held, photos, owners)
+    found = Gallery.of(held, photos, owners)
     assert list(found.names) == ["t1", "t2"] and list(found.own) == [1, 0, 1]
     np.testing.assert_allclose(found.faces, [photos[2], (photos[0] + photos[5]) / 2], rtol=1e-6)
     np.testing.assert_array_equal(found.validation, photos[[1, 1, 4]])
@@ -178,14 +181,14 @@ def test_a_gallery_holds_the_mean_photograph_of_each_test_speaker_and_learns_fro
     score = found.likelihood_ratio(heard, dims=2)
     np.testing.assert_allclose(score.pred_mean, heard[:3].mean(axis=0))
     with pytest.raises(UserError, match="no photograph of speaker v2"):
-        retrieval.Gallery.of(held, photos[:4], owners[:4])
+        Gallery.of(held, photos[:4], owners[:4])
 
 
 def test_verification_equals_sklearn_and_a_symmetric_error(rng):
     pred, true, speakers = world(rng, n_speakers=80, clips=2)
-    table = retrieval.trials(pred, true, speakers, seed=1)
+    table = verification.trials(pred, true, speakers, seed=1)
     assert len(table) == 160 * 2 and (table.same == (table["query"] == table["face"])).all()
-    found = retrieval.verification(table, QUICK)
+    found = verification.verification(table, QUICK)
     assert found["auc"].value == pytest.approx(roc_auc_score(table.same, table.score), abs=1e-12)
     threshold = np.sort(table.score)
     false_accept = [(table.score[~table.same] >= t).mean() for t in threshold]
@@ -207,7 +210,7 @@ def test_likelihood_ratio_reaches_the_optimum_that_cosine_misses():
     rng = np.random.default_rng(0)
     strengths = np.array([0.8, 0.6, 0.4, 0.2] + [0.0] * 12)
     shrunk = np.array([0.2, 0.2, 0.2, 0.2] + [1.0] * 12)  # the loud directions know nothing
-    fitted = retrieval.LikelihoodRatio.fit(*gaussian_world(rng, 2000, strengths, shrunk), dims=16)
+    fitted = LikelihoodRatio.fit(*gaussian_world(rng, 2000, strengths, shrunk), dims=16)
     pred, true = gaussian_world(rng, 1000, strengths, shrunk)
 
     def optimum(queries, gallery):
@@ -218,7 +221,7 @@ def test_likelihood_ratio_reaches_the_optimum_that_cosine_misses():
 
     few = Resampling(seed=0, replicates=20)
     score = {
-        name: retrieval.matching(pred, true, np.arange(1000), few, metric=metric)["value"][0]
+        name: matching.matching(pred, true, np.arange(1000), few, metric=metric)["value"][0]
         for name, metric in (("cosine", "cosine"), ("fitted", fitted), ("optimum", optimum))
     }
     # In this world: cosine .538, fitted .824, optimum .829.
@@ -230,7 +233,7 @@ def test_likelihood_ratio_reaches_the_optimum_that_cosine_misses():
 def test_likelihood_ratio_is_calibrated():
     rng = np.random.default_rng(1)
     strengths, shrunk = np.array([0.8, 0.5]), np.ones(2)
-    fitted = retrieval.LikelihoodRatio.fit(*gaussian_world(rng, 4000, strengths, shrunk))
+    fitted = LikelihoodRatio.fit(*gaussian_world(rng, 4000, strengths, shrunk))
     scores = fitted(*gaussian_world(rng, 1500, strengths, shrunk))
     # A likelihood ratio has mean one over unmatched pairs; 1500 x 1499 of them give it within a few percent.
     assert np.exp(scores[~np.eye(1500, dtype=bool)]).mean() == pytest.approx(1, abs=0.1)
@@ -238,14 +241,14 @@ def test_likelihood_ratio_is_calibrated():
 
 def test_likelihood_ratio_of_constant_predictions_is_zero(rng):
     true = rng.normal(size=(50, 4))
-    fitted = retrieval.LikelihoodRatio.fit(np.full((50, 4), 0.1), true)
+    fitted = LikelihoodRatio.fit(np.full((50, 4), 0.1), true)
     assert (fitted(true, true) == 0).all()
-    assert retrieval.matching(true, true, np.arange(50), QUICK, metric=fitted)["value"][0] == 0.5
+    assert matching.matching(true, true, np.arange(50), QUICK, metric=fitted)["value"][0] == 0.5
 
 
 def test_bad_requests_say_what_to_do(rng):
     pred, true, speakers = world(rng, n_speakers=5)
     with pytest.raises(UserError, match="use l1, l2, cosine"):
-        retrieval.similarity(pred, true, "euclid")
+        similarity.pairwise(pred, true, "euclid")
     with pytest.raises(UserError, match="matched and unmatched"):
-        retrieval.verification(retrieval.trials(pred, true, speakers, seed=0).query("same"), QUICK)
+        verification.verification(verification.trials(pred, true, speakers, seed=0).query("same"), QUICK)

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2f import approximate, crowd, retrieval, search
-from s2f.paths import UserError
-from s2f.stats import Resampling
+from s2f.metrics import approximate, distractors, retrieval, search, similarity
+from s2f.metrics.bootstrap import Resampling
+from s2f.metrics.likelihood_ratio import LikelihoodRatio
+from s2f.study.paths import UserError
 
 METRICS = ("cosine", "l2")
 each_metric = pytest.mark.parametrize("metric", METRICS)
@@ -171,7 +172,7 @@ def test_recall_by_size_counts_first_places_and_is_an_expectation_below_the_smal
     for _ in range(300):
         others = rng.permutation(200)
         kept = np.array([[*(others[others != own][:99]), own] for own in truth])
-        scores = np.take_along_axis(retrieval.similarity(queries, gallery[:200], "cosine"), kept, 1)
+        scores = np.take_along_axis(similarity.pairwise(queries, gallery[:200], "cosine"), kept, 1)
         halves.append((scores[:, :-1] < scores[:, -1:]).all(1).mean())
     assert table.value[100, "r1"] == pytest.approx(np.mean(halves), abs=0.01)
     assert table.some[100, "r1"] == pytest.approx(table.value[100, "r1"])
@@ -186,11 +187,9 @@ def test_a_feature_that_knows_nothing_ranks_in_the_middle(rng):
 def test_the_likelihood_ratio_orders_as_a_distance(rng):
     true = rng.normal(size=(400, 12))
     pred = 0.7 * true @ rng.normal(size=(12, 9)) + rng.normal(size=(400, 9))
-    ratio = retrieval.LikelihoodRatio.fit(pred, true, 8)
+    ratio = LikelihoodRatio.fit(pred, true, 8)
     queries, gallery = search.ratio_space(ratio, pred[:30], true)
-    np.testing.assert_array_equal(
-        search.top(queries, gallery, 10, "l2").rows, first(ratio(pred[:30], true), 10)
-    )
+    np.testing.assert_array_equal(search.top(queries, gallery, 10, "l2").rows, first(ratio(pred[:30], true), 10))
 
 
 @pytest.mark.parametrize(
@@ -240,12 +239,12 @@ def people(rng, n):
 def test_distractors_keep_mean_and_covariance(rng):
     real = people(rng, 900)
     for bandwidth in (0.0, 0.3, 1.0):
-        made, like = crowd.distractors(real, 40_000, seed=3, bandwidth=bandwidth)
+        made, like = distractors.distractors(real, 40_000, seed=3, bandwidth=bandwidth)
         assert np.bincount(like, minlength=900).min() > 0
         np.testing.assert_allclose(made.mean(0), real.mean(0), atol=0.08)
         np.testing.assert_allclose(np.cov(made.T), np.cov(real.T), atol=0.15)
-    np.testing.assert_array_equal(made, crowd.distractors(real, 40_000, seed=3, bandwidth=1.0).features)
-    repeated, like = crowd.distractors(real, 50, 1, bandwidth=0.0)
+    np.testing.assert_array_equal(made, distractors.distractors(real, 40_000, seed=3, bandwidth=1.0).features)
+    repeated, like = distractors.distractors(real, 50, 1, bandwidth=0.0)
     np.testing.assert_allclose(repeated, real[like], atol=1e-5)
 
 
@@ -256,7 +255,7 @@ def test_recall_among_distractors_is_that_among_people(metric, rng):
     voices = asked + 0.8 * rng.normal(size=asked.shape).astype(np.float32)
     sampling, truth = Resampling(seed=1, replicates=300), np.arange(150)
     estimates = []
-    for gallery in (others, crowd.distractors(real, 1500, seed=2).features):
+    for gallery in (others, distractors.distractors(real, 1500, seed=2).features):
         placed = search.rank_of(voices, np.concatenate([asked, gallery]), truth, metric)
         estimates.append(retrieval.recall(placed, truth, [1, 2, 5, 10], sampling).loc["percent"])
     true, modelled = estimates
@@ -274,15 +273,15 @@ def test_the_excess_over_a_crowd_is_nought_if_the_crowd_is_like_people_and_found
         for width, estimates in found.items():
             away = np.abs(voice[:, None] - width * rng.normal(size=4000))
             beaten = (away > -np.diagonal(scores)[:, None]).mean(axis=1)
-            estimates.append(crowd.excess(scores, beaten, Resampling(seed=1, replicates=200)))
+            estimates.append(distractors.excess(scores, beaten, Resampling(seed=1, replicates=200)))
     assert sum(estimate.low < 0 < estimate.high for estimate in found[1.0]) >= 17
     assert all(estimate.high < 0 for estimate in found[2.0])
     sampling = Resampling(seed=1, replicates=50)
-    assert crowd.excess(np.ones((40, 40)), np.full(40, 0.5), sampling).value == 0
+    assert distractors.excess(np.ones((40, 40)), np.full(40, 0.5), sampling).value == 0
 
 
 def test_distractors_ask_for_people():
     with pytest.raises(UserError, match="1 people"):
-        crowd.distractors(np.ones((1, 3)), 5, seed=0)
+        distractors.distractors(np.ones((1, 3)), 5, seed=0)
     with pytest.raises(UserError, match="1.5"):
-        crowd.distractors(np.ones((4, 3)), 5, seed=0, bandwidth=1.5)
+        distractors.distractors(np.ones((4, 3)), 5, seed=0, bandwidth=1.5)

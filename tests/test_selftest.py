@@ -7,8 +7,8 @@ import pytest
 from scipy.special import comb
 from scipy.stats import binom
 
-from s2f import selftest
-from s2f.selftest import Check, Design
+from s2f.fairness import selftest
+from s2f.fairness.selftest import Check, Design
 
 CHECKS = {check.name: check for check in selftest.CHECKS}
 # One test of a right audit in a thousand may miss by luck.

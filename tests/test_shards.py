@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2f.audio import fit_length
-from s2f.paths import UserError
-from s2f.shards import Shards, ShardWriter
+from s2f.data.shards import Shards, ShardWriter
+from s2f.signal.audio import fit_length
+from s2f.study.paths import UserError
 
 
 def clips_of(lengths, rng):

@@ -10,10 +10,10 @@ import parselmouth
 import pytest
 from scipy.fft import dct
 
-from s2f.audio import SAMPLE_RATE
-from s2f.paths import UserError
-from s2f.world.sentences import SENTENCES
-from s2f.world.speech import LANGUAGES, RANGES, Espeak, Voice, recording, session, voice_of
+from s2f.signal.audio import SAMPLE_RATE
+from s2f.study.paths import UserError
+from s2f.synthetic.sentences import SENTENCES
+from s2f.synthetic.speech import LANGUAGES, RANGES, Espeak, Voice, recording, session, voice_of
 
 VOICE = Voice(language="en-us", f0_hz=120, vtl_cm=16.5, wpm=170, breath=3, flutter=2, roughness=2)
 ROW = {"speaker_id": "test00007", "language": "de", "f0_hz": 201.5, "vtl_cm": 14.2, "wpm": 171.3}
@@ -66,8 +66,7 @@ def test_pitch_range_reaches_from_men_to_children(espeak):
 def test_tract_length_scales_the_spectrum(espeak, vtl):
     """A tract k times as long has its envelope at 1/k of the frequencies."""
     reference, changed = (
-        espeak.say(replace(VOICE, vtl_cm=cm, f0_hz=100, snr_db=60), SENTENCES["en-us"][0], seed=1)
-        for cm in (16.0, vtl)
+        espeak.say(replace(VOICE, vtl_cm=cm, f0_hz=100, snr_db=60), SENTENCES["en-us"][0], seed=1) for cm in (16.0, vtl)
     )
     hertz = np.linspace(400, 3500, 200)
     target = envelope(reference, hertz)
@@ -109,9 +108,7 @@ def test_samples_depend_on_voice_text_and_seed_only(espeak):
     other = recording(espeak, replace(VOICE, language="fr", breath=20), 3, seed=2)
     np.testing.assert_array_equal(first, recording(espeak, VOICE, 3, seed=1))
     with Espeak() as second:  # beside the first, in another order
-        np.testing.assert_array_equal(
-            other, recording(second, replace(VOICE, language="fr", breath=20), 3, seed=2)
-        )
+        np.testing.assert_array_equal(other, recording(second, replace(VOICE, language="fr", breath=20), 3, seed=2))
         np.testing.assert_array_equal(first, recording(second, VOICE, 3, seed=1))
     assert (first != recording(espeak, VOICE, 3, seed=2)).any()
 
@@ -119,9 +116,7 @@ def test_samples_depend_on_voice_text_and_seed_only(espeak):
 def test_two_seeds_read_different_sentences_and_a_breathy_voice_differs_by_seed(espeak):
     text = SENTENCES["en-us"][1]
     breathy = replace(VOICE, breath=15)
-    assert (
-        espeak.say(breathy, text, seed=1)[8000:16000] != espeak.say(breathy, text, seed=2)[8000:16000]
-    ).any()
+    assert (espeak.say(breathy, text, seed=1)[8000:16000] != espeak.say(breathy, text, seed=2)[8000:16000]).any()
     lengths = {len(espeak.say(VOICE, sentence, seed=1)) for sentence in SENTENCES["en-us"]}
     assert len(lengths) == len(SENTENCES["en-us"])
 
@@ -139,9 +134,7 @@ def test_speakers_can_be_told_apart_by_a_plain_recogniser(espeak):
         }
         row |= {"breath": rng.uniform(1, 18), "flutter": rng.uniform(2, 9), "wpm": rng.uniform(140, 185)}
         for clip in range(2):
-            cepstra.append(
-                mfcc(recording(espeak, session(voice_of(row), rng, spread=1.0), 6, seed=2 * i + clip))
-            )
+            cepstra.append(mfcc(recording(espeak, session(voice_of(row), rng, spread=1.0), 6, seed=2 * i + clip)))
     scaled = (np.array(cepstra) - np.mean(cepstra, 0)) / np.std(cepstra, 0)
     distance = np.linalg.norm(scaled[:, None] - scaled[None], axis=-1) + np.diag(np.full(40, np.inf))
     # Measured over 12 such groups: 0.69 +- 0.12. Three deviations lower is still six times chance (1 / 39).
@@ -216,7 +209,7 @@ def test_a_missing_or_foreign_wheel_is_named(monkeypatch, tmp_path):
 
 def test_nothing_is_left_behind(tmp_path):
     code = (
-        "from s2f.world.speech import Espeak, Voice\n"
+        "from s2f.synthetic.speech import Espeak, Voice\n"
         "with Espeak() as espeak: espeak.say(Voice('de', 120, 17, 170, 1, 2, 2), 'Ja.', 1)"
     )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from s2f.audio import SAMPLE_RATE
-from s2f.world import speech, studio
+from s2f.signal.audio import SAMPLE_RATE
+from s2f.synthetic import speech, studio
 
 VOICE = speech.Voice("en-us", f0_hz=120.0, vtl_cm=17.0, wpm=160.0, breath=0.0, flutter=2.0, roughness=0)
 

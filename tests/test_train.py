@@ -15,11 +15,14 @@ import pytest
 import torch
 from torch import nn
 
-from s2f import batches, config, precision, train, train_faces
-from s2f.audio import SAMPLE_RATE, to_int16
-from s2f.loop import _alone, cosine, exponential, fingerprint, fit
-from s2f.paths import UserError
-from s2f.shards import Shards, ShardWriter
+from s2f.data import batches
+from s2f.data.shards import Shards, ShardWriter
+from s2f.signal.audio import SAMPLE_RATE, to_int16
+from s2f.study import config, precision
+from s2f.study.paths import UserError
+from s2f.training import face as face_training
+from s2f.training import voice as voice_training
+from s2f.training.loop import _alone, cosine, exponential, fingerprint, fit
 
 CPU = torch.device("cpu")
 STEPS = 24
@@ -87,9 +90,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [0, 4, 5, 12, STEPS - 1])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, uninterrupted, step, kind):
-    with pytest.raises(
-        KeyboardInterrupt, match=f"{kind.name}.*after step {step + 1} of {STEPS}; run it again"
-    ):
+    with pytest.raises(KeyboardInterrupt, match=f"{kind.name}.*after step {step + 1} of {STEPS}; run it again"):
         toy_fit(tmp_path, interrupt_at=step, kind=kind)
     model, _ = toy_fit(tmp_path)
     assert outcome(tmp_path, model) == uninterrupted
@@ -105,14 +106,9 @@ def test_a_run_stopped_again_and_again_goes_on_to_the_same_bits(tmp_path, uninte
 
 def test_a_killed_process_loses_no_more_than_since_its_checkpoint(tmp_path, uninterrupted):
     # Saving at each step (minutes=0) and a pause in each, so that the kill lands in the middle of the run.
-    program = (
-        "import pathlib, test_train\n"
-        f"test_train.toy_fit(pathlib.Path({str(tmp_path)!r}), pause=0.1, minutes=0.0)"
-    )
+    program = f"import pathlib, test_train\ntest_train.toy_fit(pathlib.Path({str(tmp_path)!r}), pause=0.1, minutes=0.0)"
     environment = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
-    with subprocess.Popen(
-        [sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL) as process:
         state, curve = tmp_path / "scratch" / "run" / "state.pt", tmp_path / "curve.csv"
         deadline = time.monotonic() + 60
         while not (state.exists() and curve.read_text().count("\n") >= 2):
@@ -294,12 +290,12 @@ VOICES = config.Train(
 def face_models(world, tmp_path_factory):
     """Encoder and decoder, trained, the features of the photographs, and both curves."""
     folders = [tmp_path_factory.mktemp(name) for name in ("encoder", "decoder")]
-    encoder = train_faces.train_face_encoder(
+    encoder = face_training.train_face_encoder(
         world.photos, world.speakers, world.canonical, world.landmarks, FACES, **study(folders[0])
     )
     with torch.inference_mode():
         features = encoder(batches.as_images(torch.from_numpy(world.photos))).numpy()
-    decoder = train_faces.train_face_decoder(
+    decoder = face_training.train_face_decoder(
         features, world.speakers, world.canonical, world.landmarks, encoder, FACES, **study(folders[1])
     )
     return encoder, decoder, features, [pd.read_csv(folder / "curve.csv") for folder in folders]
@@ -316,7 +312,7 @@ def test_the_face_models_learn(face_models):
 def hear_faces(world, face_models, folder, start=None, chances=None, **changes):
     encoder, decoder, features, _ = face_models
     cfg, given = VOICES.model_copy(update=changes), {"start": start, "chances": chances}
-    model = train.train_voice_encoder(
+    model = voice_training.train_voice_encoder(
         world.clips, world.shards, features, encoder, decoder, cfg, **study(folder), **given
     )
     return model.encoder, pd.read_csv(folder / "curve.csv")
@@ -333,7 +329,8 @@ def test_the_voice_encoder_learns_the_face_that_goes_with_a_tone(world, face_mod
 
 
 @pytest.mark.parametrize(
-    "changes", [
+    "changes",
+    [
         *({"loss": loss} for loss in get_args(config.Loss)),
         {"batch_norm": False},
         {"precision": "bfloat16"},
@@ -364,9 +361,7 @@ def test_a_stopped_voice_training_goes_on_to_the_same_bits(world, face_models, t
     resumed, _ = hear_faces(world, face_models, tmp_path / "stopped", steps=8)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-    assert (tmp_path / "whole" / "curve.csv").read_bytes() == (
-        tmp_path / "stopped" / "curve.csv"
-    ).read_bytes()
+    assert (tmp_path / "whole" / "curve.csv").read_bytes() == (tmp_path / "stopped" / "curve.csv").read_bytes()
 
 
 def test_a_training_goes_on_from_given_weights(world, face_models, tmp_path):
@@ -389,13 +384,13 @@ def test_a_training_hears_only_what_has_a_chance(world, face_models, tmp_path, m
     train_clips = world.clips[world.clips["split"] == "train"]
     few = set(train_clips["clip_id"].iloc[:4])
     chances = pd.Series({clip: float(clip in few) for clip in train_clips["clip_id"]})
-    heard, cropped = set(), train.cropped
+    heard, cropped = set(), voice_training.cropped
 
     def listening(shards, clips, *rest):
         heard.update(clips["clip_id"])
         return cropped(shards, clips, *rest)
 
-    monkeypatch.setattr(train, "cropped", listening)
+    monkeypatch.setattr(voice_training, "cropped", listening)
     hear_faces(world, face_models, tmp_path, chances=chances, steps=3)
     assert heard == few
     with pytest.raises(UserError, match="Clip 0-1.0 has no chance"):
@@ -403,9 +398,7 @@ def test_a_training_hears_only_what_has_a_chance(world, face_models, tmp_path, m
 
 
 def test_an_epoch_visits_each_row_once_in_an_order_of_its_own():
-    epochs = [
-        np.concatenate([batches.rows_of(4 * epoch + i, 5, 23, seed=1) for i in range(4)]) for epoch in (0, 1)
-    ]
+    epochs = [np.concatenate([batches.rows_of(4 * epoch + i, 5, 23, seed=1) for i in range(4)]) for epoch in (0, 1)]
     for rows in epochs:
         assert len(set(rows)) == 20 and set(rows) <= set(range(23))
     assert (epochs[0] != epochs[1]).any()
@@ -451,11 +444,11 @@ def test_a_shifted_photograph_is_the_photograph_moved_with_its_edge_repeated(rng
 def test_data_that_cannot_be_validated_is_refused(world, face_models, tmp_path):
     encoder, _, features, _ = face_models
     with pytest.raises(UserError, match="Person 19 has one photograph"):
-        train_faces.train_face_encoder(
+        face_training.train_face_encoder(
             world.photos[:-1], world.speakers[:-1], world.canonical, world.landmarks, FACES, **study(tmp_path)
         )
     with pytest.raises(UserError, match="too few"):
-        train_faces.train_face_decoder(
+        face_training.train_face_decoder(
             features[:8],
             world.speakers[:8],
             world.canonical,
@@ -470,14 +463,14 @@ def test_data_that_cannot_be_validated_is_refused(world, face_models, tmp_path):
 
 
 def test_throughput_counts_the_network():
-    rates = train.throughput(VOICES, batch=2, steps=2, device=CPU)
+    rates = voice_training.throughput(VOICES, batch=2, steps=2, device=CPU)
     assert rates["clips_per_second"] > 0 and rates["tflop_per_second"] > 0
     # The first convolution alone: 16 channels x 49 x 127 places x 16 taps, twice over for multiply and add.
     assert rates["tflop_per_second"] / rates["clips_per_second"] * 1e12 > 2 * 16 * 49 * 127 * 16
 
 
 def test_face_codes_are_uncorrelated_and_fall_from_unit_variance(world):
-    codes = train_faces.face_codes(world.canonical, world.landmarks)
+    codes = face_training.face_codes(world.canonical, world.landmarks)
     spread = np.cov(codes[:, codes.shape[1] // 2 :].T)
     variances = np.diag(spread)
     assert variances[0] == pytest.approx(1, abs=1e-3) and (np.diff(variances) < 1e-3).all()

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2f import trials
-from s2f.paths import UserError
+from s2f.data import trials
+from s2f.study.paths import UserError
 
 PEOPLE = [f"p{number:02d}" for number in range(40)]
 VOICES = [f"{person}/voice-{take}" for person in PEOPLE for take in (0, 1)]

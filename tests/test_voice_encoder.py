@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2f.paths import UserError
-from s2f.voice_encoder import PAPER, SMALL, Conv, VoiceEncoder, VoiceEncoderConfig, for_inference
+from s2f.models.voice_encoder import PAPER, SMALL, Conv, VoiceEncoder, VoiceEncoderConfig, for_inference
+from s2f.study.paths import UserError
 
 FRAMES = {3: 298, 6: 598}  # of a clip of so many seconds
 
@@ -41,9 +41,7 @@ def shapes(encoder, frames):
     """Shapes of what enters and what leaves each convolution."""
     seen = []
     hooks = [
-        conv.register_forward_hook(
-            lambda _, inputs, output: seen.append((inputs[0].shape[1:], output.shape[1:]))
-        )
+        conv.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0].shape[1:], output.shape[1:])))
         for conv in encoder.convs
     ]
     encoder(torch.zeros(1, 2, frames, 257, device=encoder.fc1.weight.device))

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from safetensors.torch import save_file
 from torch import nn
 
-from s2f import weights
-from s2f.paths import UserError
+from s2f.models import weights
+from s2f.study.paths import UserError
 
 
 class TinyConfig(BaseModel):

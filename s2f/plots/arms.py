@@ -1,4 +1,4 @@
-"""Systems side by side on the same pairs, from `s2f.paired`: a row a system, a panel a task."""
+"""Systems side by side on the same pairs, from `s2f.metrics.paired`: a row a system, a panel a task."""
 
 from collections.abc import Mapping
 

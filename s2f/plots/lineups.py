@@ -1,4 +1,4 @@
-"""Figures of line-up risk, from the tables of `s2f.lineup` and of `retrieval.matching`."""
+"""Figures of line-up risk, from the tables of `s2f.fairness.lineup` and of `retrieval.matching`."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,5 +1,5 @@
 """Matching, verification and retrieval beside chance, attribute-only observers and the best possible: from tables of
-`s2f.protocols` and `s2f.search`.
+`s2f.metrics.protocols` and `s2f.metrics.search`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

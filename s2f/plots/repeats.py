@@ -1,4 +1,4 @@
-"""One speaker heard again: segments, languages and several clips, from the tables of `s2f.consistency`."""
+"""One speaker heard again: segments, languages and several clips, from the tables of `s2f.metrics.consistency`."""
 
 from collections.abc import Mapping, Sequence
 

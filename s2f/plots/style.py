@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.pyplot import install_repl_displayhook
 
-from s2f.paths import replacing
+from s2f.study.paths import replacing
 
 # Told apart by colour-blind readers, and by lightness alone (26, 49, 66, 79 of 100) on a grey print.
 PALETTE = ("#1f3b73", "#c4512d", "#5aa9c8", "#e8c04a")
@@ -82,7 +82,5 @@ def references(ax: Axes, x: pd.Series, table: pd.DataFrame) -> None:
 
 def named_rows(ax: Axes, names: pd.Series, counts: pd.Series) -> None:
     """Label the rows from the top down."""
-    ax.set_yticks(
-        range(len(names)), [f"{name}  (n = {n:,.0f})" for name, n in zip(names, counts, strict=True)]
-    )
+    ax.set_yticks(range(len(names)), [f"{name}  (n = {n:,.0f})" for name, n in zip(names, counts, strict=True)])
     ax.set_ylim(len(names) - 0.4, -0.6)

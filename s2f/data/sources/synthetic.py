@@ -1,0 +1,280 @@
+"""The synthetic corpus on disk: recordings, photographs and canonical faces of a table of people.
+
+The work is cut into blocks of a few speakers that a pool of processes makes in any order. A block is a file
+in `scratch` named by a digest of all that it depends on, so an interrupted build goes on where it stopped.
+Every random number of a speaker hangs on (seed, speaker_id) only: what becomes of a speaker does not depend
+on the workers, on the order of the table or on who else is in it.
+"""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.lib.format import open_memmap
+
+from s2f.data import manifest
+from s2f.data.shards import ShardWriter
+from s2f.signal.audio import SAMPLE_RATE
+from s2f.study.config import World
+from s2f.study.paths import UserError, replacing
+from s2f.synthetic import head, pool, render, sentences, skin, speech
+from s2f.synthetic.people import everybody
+from s2f.synthetic.people import identity as identity_of
+
+BLOCK = 16  # speakers; about a second of work, so little is lost by an interruption
+SHARD_SAMPLES = 2**26  # 128 MiB a file
+SPEAKER = ("sex", "age", "group", "language")  # what the manifest says about the speaker of a clip
+VOICE = ("language", "f0_hz", "vtl_cm", "wpm", "breath", "flutter", "roughness")
+CLIP_TRUTH = ("f0_hz", "vtl_cm", "wpm", "breath", "snr_db")  # what a session changes in a voice
+
+Arrays = dict[str, np.ndarray]
+
+
+def build(
+    people: pd.DataFrame,
+    *,
+    clips_per_speaker: dict[str, int],
+    seconds: dict[str, float],
+    photos_per_speaker: int,
+    size: int,
+    session_spread: float,
+    photo_spread: float,
+    seed: int,
+    folder: Path,
+    scratch: Path,
+    workers: int,
+) -> pd.DataFrame:
+    """Make the corpus in `folder` and return its manifest, a row a clip.
+
+    `people`: a row a speaker, with the columns of `world.people`; `clips_per_speaker` and the `seconds` of a
+    clip by split; `size` of an image in pixels; the spreads scale the nuisance of recordings and photographs.
+    Writes
+
+        manifest.parquet, audio/<split>-*.i16     clip i of a speaker comes with photograph i (cyclically)
+        people.parquet                            `people` as given
+        faces/wild.npy, faces/photos.parquet      uint8 (photographs, size, size, 3); how each was taken
+        faces/canonical.npy, faces/landmarks.npy  uint8, float32 (speakers, 68, 2); rows of people.parquet
+
+    Finished blocks stay in `scratch` until all is in place. A script that calls this needs the guard
+    `if __name__ == "__main__"` (`multiprocessing` starts fresh interpreters). UserError for a table that
+    lacks a column or repeats a speaker, and for a split without a number of clips or seconds.
+    """
+    folder, scratch = Path(folder), Path(scratch)
+    _check(people, clips_per_speaker, seconds)
+    people = people.reset_index(drop=True)
+    recordings = []
+    for split, members in people.groupby("split", sort=False):
+        if clips_per_speaker[split] == 0:
+            continue
+        arguments = {"clips": clips_per_speaker[split], "seconds": seconds[split], "spread": session_spread}
+        recordings += _blocks(speech_block, members, arguments | {"seed": seed}, scratch)
+    arguments = {"photos": photos_per_speaker, "size": size, "spread": photo_spread, "seed": seed}
+    faces = _blocks(face_block, people, arguments, scratch)
+    _make([*recordings, *faces], workers)
+
+    # The manifest vouches for all other files: it goes first and comes back last.
+    (folder / "manifest.parquet").unlink(missing_ok=True)
+    _join_faces(faces, folder / "faces")
+    clips = _join_recordings(recordings, photos_per_speaker, folder / "audio")
+    with replacing(folder / "people.parquet") as temporary:
+        people.to_parquet(temporary)
+    manifest.write(clips, folder / "manifest.parquet")
+    for block in [*recordings, *faces]:
+        block.path.unlink()
+    return clips
+
+
+def build_world(world: World, folder: Path, scratch: Path) -> pd.DataFrame:
+    """Draw the people of a world, make its corpus in `folder`, and return the manifest (see `build`)."""
+    unseen = {"val": world.test_clips, "test": world.test_clips}
+    lengths = {"val": world.test_seconds, "test": world.test_seconds}
+    return build(
+        everybody(world),
+        clips_per_speaker=unseen | {"train": world.train_clips, "face": 0},
+        seconds=lengths | {"train": world.train_seconds},
+        photos_per_speaker=world.photos,
+        size=world.size,
+        session_spread=world.session_spread,
+        photo_spread=world.photo_spread,
+        seed=world.seed,
+        folder=folder,
+        scratch=scratch,
+        workers=world.workers,
+    )
+
+
+class Block(NamedTuple):
+    """Some rows of the table, what to make of them, and the file it goes to."""
+
+    make: Callable[..., Arrays]
+    rows: pd.DataFrame
+    arguments: dict
+    path: Path
+
+    def write(self) -> None:
+        with replacing(self.path) as temporary:
+            np.savez(temporary, **self.make(self.rows, **self.arguments))
+
+    def is_finished(self) -> bool:
+        return zipfile.is_zipfile(self.path)  # false for a missing and for a truncated file
+
+
+def speech_block(rows: pd.DataFrame, *, clips: int, seconds: float, spread: float, seed: int) -> Arrays:
+    """`audio` int16 (speakers x clips, samples) and `truth` float64 (speakers x clips, CLIP_TRUTH)."""
+    audio, truth = [], []
+    with speech.Espeak() as espeak:
+        for _, speaker in rows.iterrows():
+            voice = speech.voice_of(speaker)
+            rng = np.random.default_rng(_entropy(seed, speaker["speaker_id"], "speech"))
+            for _ in range(clips):
+                today = speech.session(voice, rng, spread)
+                audio.append(speech.recording(espeak, today, seconds, int(rng.integers(2**31))))
+                truth.append([getattr(today, name) for name in CLIP_TRUTH])
+    return {"audio": np.stack(audio), "truth": np.array(truth)}
+
+
+def face_block(rows: pd.DataFrame, *, photos: int, size: int, spread: float, seed: int) -> Arrays:
+    """Images `wild` and `canonical`, uint8; `landmarks` float32 (n, 68, 2); the `nuisance` of `wild`."""
+    identity = identity_of(rows)
+    canonical, landmarks = _rendered(identity, None, size)
+    drawn = [_nuisance(speaker, photos, spread, seed) for _, speaker in rows.iterrows()]
+    nuisance = {name: torch.cat([each[name] for each in drawn]) for name in render.NUISANCE}
+    repeated = {name: values.repeat_interleave(photos) for name, values in identity.items()}
+    wild, _ = _rendered(repeated, nuisance, size)
+    return {
+        "wild": wild,
+        "canonical": canonical,
+        "landmarks": landmarks,
+        "nuisance": torch.stack(list(nuisance.values()), 1).numpy(),
+    }
+
+
+def _nuisance(speaker: pd.Series, photos: int, spread: float, seed: int) -> dict[str, torch.Tensor]:
+    """How each photograph of a speaker was taken; whoever wears glasses wears them in all."""
+    (state,) = _entropy(seed, speaker["speaker_id"], "photographs").generate_state(1)
+    nuisance = render.sample_nuisance(photos, torch.Generator().manual_seed(int(state)), spread)
+    return {**nuisance, "glasses": torch.full((photos,), float(speaker["glasses"]))}
+
+
+def _rendered(identity: dict, nuisance: dict | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, size, size, 3) and landmarks float32 (n, 68, 2)."""
+    drawn = render.render(identity, nuisance, size=size)
+    images = (drawn.image * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+    return images.numpy(), drawn.landmarks.numpy()
+
+
+SOURCES = {speech_block: (speech, sentences), face_block: (render, head, skin)}
+
+
+def _blocks(make: Callable, people: pd.DataFrame, arguments: dict, scratch: Path) -> list[Block]:
+    """The work on a table in blocks, each named by its rows, its arguments and the code that makes it."""
+    common = repr((list(people.columns), arguments)).encode()
+    for file in (__file__, *(module.__file__ for module in SOURCES[make])):
+        common += Path(file).read_bytes()
+    blocks = []
+    for start in range(0, len(people), BLOCK):
+        rows = people.iloc[start : start + BLOCK]
+        values = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
+        name = f"{make.__name__}-{hashlib.sha256(values + common).hexdigest()[:24]}.npz"
+        blocks.append(Block(make, rows, arguments, scratch / name))
+    return blocks
+
+
+def _make(blocks: list[Block], workers: int) -> None:
+    """Write the blocks that are not there yet."""
+    for block in blocks:
+        for torn in block.path.parent.glob(f".{block.path.stem}-*"):  # its worker was stopped while it wrote
+            torn.unlink()
+    missing = [block for block in blocks if not block.is_finished()]
+    pool.run(Block.write, missing, workers, unit="block", finished=len(blocks) - len(missing))
+
+
+def _join_recordings(blocks: list[Block], photos: int, folder: Path) -> pd.DataFrame:
+    """Pack the recordings of all blocks, a stem a split; the manifest of the clips."""
+    parts = []
+    for split, members in groupby(blocks, key=lambda block: block.rows["split"].iloc[0]):
+        with ShardWriter(folder, split, SHARD_SAMPLES) as writer:
+            for block in members:
+                parts.append(_packed(block, photos, writer))
+    clips = pd.concat(parts, ignore_index=True)
+    for stale in {path.name for path in folder.glob("*.i16")} - set(clips["audio_shard"]):
+        (folder / stale).unlink()  # of a larger corpus that was here before
+    return clips
+
+
+def _packed(block: Block, photos: int, writer: ShardWriter) -> pd.DataFrame:
+    """Append the recordings of a block; their rows of the manifest."""
+    count = block.arguments["clips"]
+    with np.load(block.path) as arrays:
+        audio, truth = arrays["audio"], arrays["truth"]
+    places = [writer.append(clip) for clip in audio]
+    clip = np.tile(np.arange(count), len(block.rows))
+    speakers = block.rows.loc[block.rows.index.repeat(count)]
+    table = pd.DataFrame(
+        {
+            "clip_id": [f"{name}-{i:02d}" for name, i in zip(speakers["speaker_id"], clip, strict=True)],
+            "speaker_id": speakers["speaker_id"].to_numpy(),
+            "split": speakers["split"].to_numpy(),
+            "source": "synthetic",
+            "seconds": audio.shape[1] / SAMPLE_RATE,
+            "audio_shard": [shard for shard, _ in places],
+            "audio_offset": [offset for _, offset in places],
+            "audio_samples": audio.shape[1],
+            "face": speakers.index.to_numpy() * photos + clip % photos,  # the index: row of people.parquet
+            **{name: speakers[name].to_numpy() for name in SPEAKER},
+            **{f"true_{name}": values for name, values in zip(CLIP_TRUTH, truth.T, strict=True)},
+        }
+    )
+    return table.astype({"face": "Int64"})
+
+
+def _join_faces(blocks: list[Block], folder: Path) -> None:
+    """Join the images of all blocks, one block in memory at a time, and the table of photographs."""
+    nuisance = np.concatenate([_array(block, "nuisance") for block in blocks])
+    speakers = pd.concat([block.rows[["speaker_id", "split"]] for block in blocks])
+    photos = speakers.loc[speakers.index.repeat(blocks[0].arguments["photos"])].reset_index(drop=True)
+    photos = pd.concat([photos, pd.DataFrame(nuisance, columns=list(render.NUISANCE))], axis=1)
+    photos["glasses"] = photos["glasses"].astype(int)
+    with replacing(folder / "photos.parquet") as temporary:
+        photos.to_parquet(temporary)
+    for name, rows in (("wild", len(photos)), ("canonical", len(speakers)), ("landmarks", len(speakers))):
+        first = _array(blocks[0], name)
+        with replacing(folder / f"{name}.npy") as temporary:
+            joined = open_memmap(temporary, "w+", first.dtype, (rows, *first.shape[1:]))
+            start = 0
+            for block in blocks:
+                part = _array(block, name)
+                joined[start : start + len(part)] = part
+                start += len(part)
+            joined.flush()
+
+
+def _array(block: Block, name: str) -> np.ndarray:
+    with np.load(block.path) as arrays:
+        return arrays[name]
+
+
+def _entropy(seed: int, speaker_id: str, kind: str) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, zlib.crc32(speaker_id.encode()), zlib.crc32(kind.encode())])
+
+
+def _check(people: pd.DataFrame, clips_per_speaker: dict, seconds: dict) -> None:
+    faces = [f"face_{name}" for name in head.PARAMETERS]
+    needed = {"speaker_id", "split", "glasses", *SPEAKER, *VOICE, *faces}
+    if missing := sorted(needed - set(people.columns)):
+        raise UserError(f"The people table lacks {', '.join(missing)}; make it by `s2f.synthetic.people.sample`.")
+    if people["speaker_id"].duplicated().any():
+        twice = people.loc[people["speaker_id"].duplicated(), "speaker_id"].iloc[0]
+        raise UserError(f"The people table holds speaker {twice!r} twice; give every speaker one row.")
+    for split in people["split"].unique():
+        if split not in clips_per_speaker or (clips_per_speaker[split] and split not in seconds):
+            raise UserError(f"Say how many clips of how many seconds each speaker of split {split!r} gets.")
+    for _, speaker in people.iterrows():
+        speech.voice_of(speaker)  # raises for a voice that cannot be had, before any work is done

@@ -1,0 +1,263 @@
+"""Line-up risk: what would happen if the drawn face were used as a phantom image to look for the speaker.
+
+Everything here counts against such a use: innocent people who look more like the drawn face than the true speaker does,
+innocent people who would be accused, and line-ups in which the speaker is not. Ties are shared, as in `retrieval`. In a
+pool of at most the people of the gallery, expectations are exact: which of them are drawn is hypergeometric. Beyond it
+they are extrapolations, which suppose that the pool holds more people of the same kind.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, Shaped
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from s2f.metrics import bootstrap, retrieval, similarity
+from s2f.metrics import matching as matching_metrics
+from s2f.metrics.bootstrap import Column, Resampling
+from s2f.metrics.retrieval import Ranks
+from s2f.metrics.similarity import Metric
+from s2f.study.paths import UserError
+
+# The line through which chances are continued begins at a gallery smaller by this factor.
+SHRUNK = 4
+# Scale of a score, e^low to e^high, within which `certainty_scale` searches.
+LOG_SCALES = (-7.0, 7.0)
+
+
+class Comparison(NamedTuple):
+    """Voices compared with the faces of a gallery by one score."""
+
+    voices: Float[np.ndarray, "clips dim"]
+    faces: Float[np.ndarray, "people face_dim"]
+    own: Int[np.ndarray, "clips"]  # which person speaks
+    metric: Metric
+
+    @property
+    def scores(self) -> Float[np.ndarray, "clips people"]:
+        return similarity.pairwise(self.voices, self.faces, self.metric)
+
+    @property
+    def placed(self) -> Ranks:
+        return retrieval.ranks(self.voices, self.faces, self.own, self.metric)
+
+    def matching(
+        self, n: int, speakers: Column, resampling: Resampling, strata: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """`retrieval.matching` against the faces of the gallery."""
+        return matching_metrics.matching(
+            self.voices, self.faces[self.own], speakers, resampling, n, self.metric, strata
+        )
+
+
+def innocents_above(
+    matched: pd.Series, best: pd.Series, placed: Ranks, pools: Sequence[int], resampling: Resampling
+) -> pd.DataFrame:
+    """Expected number of innocent people who score above the true speaker, in pools of so many people and the gallery.
+
+    `matched`: the row of `retrieval.matching` (n = 2) against anybody; its interval resamples voices and faces. `best`:
+    that of the best possible observer. An innocent scores higher with probability 1 - value, so of N - 1 innocents
+    that many times N - 1 do: exactly for a pool drawn from the gallery (`exact`), on the supposition of like people
+    beyond it. If no innocent ever scored higher, resampling knows no spread, and `high` is the exact binomial bound,
+    speakers as trials. `median` is the number for the median recording.
+    """
+    share, low, high = 1 - matched["value"], 1 - matched["high"], 1 - matched["low"]
+    if share == 0:
+        high = 1 - resampling.tail ** (1 / matched["n_speakers"])
+    innocents = np.array(_sizes(pools, placed)) - 1
+    shares = {"value": share, "low": max(low, 0.0), "high": high, "chance": 0.5, "ceiling": 1 - best["value"]}
+    shares["median"] = np.median(1 - placed.wins)
+    table = {"pool": innocents + 1, "exact": innocents <= placed.others}
+    table |= {name: innocents * part for name, part in shares.items()}
+    return pd.DataFrame(table).assign(n_clips=matched["n_clips"], n_speakers=matched["n_speakers"])
+
+
+def _sizes(pools: Sequence[int], placed: Ranks) -> list[int]:
+    """The sizes in order, that of the gallery among them."""
+    if min(pools, default=2) < 2:
+        raise UserError(f"A pool of {min(pools)} holds no innocent: pools need at least 2 people.")
+    return sorted({*pools, placed.others + 1})
+
+
+def first_matches(
+    placed: Ranks,
+    pools: Sequence[int],
+    ks: Sequence[int],
+    speakers: Column,
+    resampling: Resampling,
+    known: int | None = None,
+) -> pd.DataFrame:
+    """Probability that the true speaker is among the first k of a pool, for each k and larger pool, and the gallery.
+
+    Rows are named in `found`, such as 1_of_100. Exact up to `known` people (default: the gallery). Beyond, the straight
+    line in logarithms from a quarter of them to all is continued. The curve of a score that knows anything bends down
+    (that of Gaussian scores does), so the line is rather an upper bound, and its interval does not tell how far the
+    curve bends. Where nobody was found among the first k of `known` people, the value is 0 and `high` the exact
+    binomial bound there.
+    """
+    known = placed.others + 1 if known is None else known
+    if not 2 * SHRUNK <= known <= placed.others + 1:
+        raise UserError(f"{known} people cannot be drawn from this gallery: use {2 * SHRUNK} to {placed.others + 1}.")
+    rows = []
+    for k in ks:
+        near, far = (_found(placed, k, size, speakers, resampling) for size in (known // SHRUNK, known))
+        for pool in (pool for pool in _sizes(pools, placed) if pool > k):
+            if pool <= known:
+                row = _found(placed, k, pool, speakers, resampling).row()
+            elif far.value == 0:
+                row = far.row()
+            else:
+                reach = np.log(pool / known) / np.log(known / (known // SHRUNK))
+                line = bootstrap.combine(partial(_continued, reach), near, far, resampling=resampling)
+                row = line.row()
+            named = {"found": f"{k}_of_{pool}", "k": k, "pool": pool, "exact": pool <= known}
+            rows.append(named | {"chance": k / pool} | row)
+    return pd.DataFrame(rows)
+
+
+def _continued(reach: float, near: float | np.ndarray, far: float | np.ndarray) -> float | np.ndarray:
+    """The value `reach` steps beyond `far` on the line in logarithms; 0 where `far` is."""
+    return far * (far / np.where(near > 0, near, 1)) ** reach
+
+
+def _found(placed: Ranks, k: int, size: int, speakers: Column, resampling: Resampling) -> bootstrap.Estimate:
+    return bootstrap.interval(retrieval.recall_at(placed, min(k, size), size), speakers, resampling, share=True)
+
+
+def falsely_accused(placed: Ranks, pool: int | None = None) -> Float[np.ndarray, "queries"]:
+    """Probability that an innocent is accused when the first of a pool (default: the whole gallery) always is."""
+    return 1 - retrieval.recall_at(placed, 1, pool)
+
+
+def top_match_differs(
+    scores: Float[np.ndarray, "clips people"], own: Int[np.ndarray, "clips"], labels: Shaped[np.ndarray, "people"]
+) -> tuple[Float[np.ndarray, "clips"], Float[np.ndarray, "clips"]]:
+    """Probability that the first match has another label than the true speaker, and that a random person has."""
+    labels = np.asarray(labels)
+    if pd.isna(labels).any():
+        raise UserError(f"{pd.isna(labels).sum()} people have no label: leave them out of the gallery.")
+    other = labels != labels[own][:, None]
+    first = _first(scores)
+    return (first * other).sum(axis=1), other.mean(axis=1)
+
+
+def _first(scores: Float[np.ndarray, "rows people"]) -> Float[np.ndarray, "rows people"]:
+    """Each person's chance to be the first of a row, shared between those who tie."""
+    top = scores >= scores.max(axis=1, keepdims=True) - retrieval.TIE * np.abs(scores).max(axis=1, keepdims=True)
+    return top / top.sum(axis=1, keepdims=True)
+
+
+TOP_MATCHES = ["group", "value", "low", "high", "chance", "ceiling", "n_clips", "n_speakers"]
+
+
+def top_matches(
+    scores: Float[np.ndarray, "clips people"],
+    best: Float[np.ndarray, "clips people"],
+    own: Int[np.ndarray, "clips"],
+    labels: pd.Series,
+    speakers: Column,
+    resampling: Resampling,
+    minimum: int,
+) -> pd.DataFrame:
+    """How often the first match has another label than the true speaker: a row for `all`, and a label of the speaker.
+
+    `labels` has a row a person of the gallery. `chance` is that of a random person of the gallery, `ceiling` that of
+    the scores `best` of the best possible observer. A label of fewer than `minimum` speakers has their number only.
+    """
+    ours, chance = top_match_differs(scores, own, labels.to_numpy())
+    ceiling, _ = top_match_differs(best, own, labels.to_numpy())
+    true, speakers, rows = labels.to_numpy()[own], np.asarray(speakers), []
+    for group in ("all", *np.unique(true)):
+        here = np.full(len(own), True) if group == "all" else true == group
+        row = {"group": str(group), "n_speakers": len(np.unique(speakers[here]))}
+        if row["n_speakers"] >= minimum:
+            row |= bootstrap.interval(ours[here], speakers[here], resampling, share=True).row()
+            row |= {"chance": chance[here].mean(), "ceiling": ceiling[here].mean()}
+        rows.append(row)
+    return pd.DataFrame(rows).reindex(columns=TOP_MATCHES)
+
+
+class Lineups(NamedTuple):
+    """Line-ups in pairs: the same fillers, with the true speaker, and with one more filler in that place."""
+
+    voice: Int[np.ndarray, "lineups"]  # row of the voice
+    present: Int[np.ndarray, "lineups members"]  # people, the true speaker first
+    absent: Int[np.ndarray, "lineups members"]
+
+
+def draw_lineups(
+    labels: Shaped[np.ndarray, "people"], own: Int[np.ndarray, "clips"], members: int, times: int, seed: int
+) -> Lineups:
+    """Line-ups of `members` people with the label of the speaker, `times` over for each voice.
+
+    A voice needs so many others of its label; voices that have fewer are left out.
+    """
+    eligible = (labels == labels[own][:, None]) & (np.arange(len(labels)) != own[:, None])
+    voice = np.flatnonzero(eligible.sum(axis=1) >= members).repeat(times)
+    if not len(voice):
+        raise UserError(f"No speaker has {members} others of the same label: ask for smaller line-ups.")
+    lots = np.random.default_rng(seed).random((len(voice), len(labels)))
+    absent = np.argsort(np.where(eligible[voice], lots, np.inf), axis=1)[:, :members]
+    return Lineups(voice, np.column_stack([own[voice], absent[:, 1:]]), absent)
+
+
+def choices(
+    scores: Float[np.ndarray, "clips people"], lineups: Lineups, speakers: Column, scale: float
+) -> pd.DataFrame:
+    """What is chosen if the first face of each line-up is: `speaker`, `present`, `right`, and how `confident`.
+
+    Confidence is the share of the first face in exp(scale x score): its probability, if the scores are calibrated and
+    the speaker is there. Without the speaker every choice is wrong.
+    """
+    parts = []
+    for present, faces in ((True, lineups.present), (False, lineups.absent)):
+        shown = scores[lineups.voice[:, None], faces]
+        logits = scale * shown
+        part = {"speaker": np.asarray(speakers)[lineups.voice], "present": present}
+        part |= {"right": _first(shown)[:, 0] * present}
+        part |= {"confident": np.exp(logits.max(axis=1) - logsumexp(logits, axis=1))}
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def certainty_scale(scores: Float[np.ndarray, "clips people"], lineups: Lineups) -> float:
+    """The scale that makes the scores of these line-ups with their speakers most probable (conditional logit).
+
+    To be fitted on people who are not tested.
+    """
+    shown = scores[lineups.voice[:, None], lineups.present]
+
+    def surprise(log_scale: float) -> float:
+        logits = np.exp(log_scale) * shown
+        return float((logsumexp(logits, axis=1) - logits[:, 0]).mean())
+
+    return float(np.exp(minimize_scalar(surprise, bounds=LOG_SCALES, method="bounded").x))
+
+
+def confidence(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """From `choices`: rows hits, mean confidence with the speaker `present` and `absent`, and its AUC between the two.
+
+    An AUC of 0.5 says that confidence does not warn when the speaker is not there. `n_clips` counts line-ups.
+    """
+    there = table["present"].to_numpy()
+    means = {"hits": ("right", there), "present": ("confident", there), "absent": ("confident", ~there)}
+    found = {
+        name: bootstrap.interval(table.loc[rows, column], table.loc[rows, "speaker"], resampling, share=True)
+        for name, (column, rows) in means.items()
+    }
+    found["auc"] = bootstrap.auc(table["confident"], there, table["speaker"], resampling)
+    return pd.DataFrame.from_dict({name: estimate.row() for name, estimate in found.items()}, orient="index")
+
+
+def calibration(table: pd.DataFrame, edges: Float[np.ndarray, "edges"], resampling: Resampling) -> pd.DataFrame:
+    """From `choices`: share right by confidence, if the speaker `always` is there, and if in `half` of the line-ups."""
+    rows = []
+    for name, part in (("always", table[table["present"]]), ("half", table)):
+        for _, inside in part.groupby(np.digitize(part["confident"], edges[1:-1])):
+            right = bootstrap.interval(inside["right"], inside["speaker"], resampling, share=True)
+            rows.append({"speaker_there": name, "confident": inside["confident"].mean()} | right.row())
+    return pd.DataFrame(rows)

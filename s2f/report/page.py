@@ -1,0 +1,345 @@
+"""The report: each experiment of the paper with our numbers and figures, as one page, as JSON and as a model card.
+
+`results` is what the stages left in results/*.json, by file name. Beside a number stand, where known, its `low`,
+`high`, `n_speakers`, `chance` and `ceiling`. What the page looks like is in page.html.j2 and page.css.
+"""
+
+import ast
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader
+from PIL import Image
+
+from s2f.fairness.audit import FAMILIES
+from s2f.report.ledger import Entry, Experiment, Group, Ledger
+from s2f.study.paths import UserError, replacing, write_json
+
+CAVEAT = (
+    "What is drawn here is an average face with traits that go with such voices. It is not the face of the person who "
+    "speaks, and nobody can be identified with it: an estimate, however good it usually is, must never be taken for "
+    "the truth."
+)
+Number = int | float | None
+
+CONTEXT = ("low", "high", "n_speakers", "chance", "ceiling")
+ESTIMATES = ("mean", "r", "slope", "value")  # names of numbers whose own interval, chance and ceiling stand beside them
+WIDE = 1000  # pixels; a wider figure stands below the numbers, not beside them
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the ledger and our number for it, in the unit of the paper; None: not known, or no counterpart."""
+
+    entry: Entry
+    ours: Number = None
+    low: Number = None
+    high: Number = None
+    n_speakers: Number = None
+    chance: Number = None
+    ceiling: Number = None
+
+    @property
+    def share(self) -> Number:
+        """0 at chance, 1 at the best that any system could reach."""
+        if None in (self.ours, self.chance, self.ceiling) or self.chance == self.ceiling:
+            return None
+        return (self.ours - self.chance) / (self.ceiling - self.chance)
+
+    def record(self) -> dict:
+        """Flat, for report.json: `ours` is our number here, `metric` the key that leads to it."""
+        entry = self.entry.model_dump()
+        numbers = {name: getattr(self, name) for name in ("ours", *CONTEXT)}
+        return entry | {"metric": entry["ours"]} | numbers | {"share_of_ceiling": self.share}
+
+
+class Picture(NamedTuple):
+    """A figure as the page shows it: within the page, and with its size, so that the page does not jump."""
+
+    caption: str
+    uri: str
+    width: int
+    height: int
+
+    @property
+    def wide(self) -> bool:
+        return self.width > WIDE
+
+
+class Table(NamedTuple):
+    """A group of the ledger with its rows."""
+
+    group: Group
+    rows: list[Row]
+
+    @property
+    def empty(self) -> bool:
+        return all(row.ours is None for row in self.rows)
+
+
+class Section(NamedTuple):
+    """An experiment as the page shows it."""
+
+    experiment: Experiment
+    tables: list[Table]
+    pictures: list[Picture]
+    sources: dict[str, str]  # of the library functions, by name
+
+    @property
+    def columns(self) -> set[str]:
+        """Which columns hold anything in this experiment."""
+        rows = [row for table in self.tables for row in table.rows]
+        names = {name for name in ("chance", "ceiling", "share") for row in rows if getattr(row, name) is not None}
+        return names | ({"reported"} if any(row.entry.reported is not None for row in rows) else set())
+
+    @property
+    def speakers(self) -> list[int]:
+        """The numbers of speakers behind its rows."""
+        return sorted({int(row.n_speakers) for table in self.tables for row in table.rows if row.n_speakers})
+
+
+def load_results(folder: Path) -> dict:
+    """All results/*.json but the report itself, by name."""
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+        if path.stem != "report"
+    }
+
+
+def lookup(results: dict, key: str, complete: bool = True):
+    """What a dotted key leads to.
+
+    Where it leads nowhere: UserError with the key and where its path ends; None if the study is not `complete`.
+    """
+    value, parts = results, key.split(".")
+    for depth, part in enumerate(parts):
+        if not isinstance(value, dict) or part not in value:
+            if not complete:
+                return None
+            place = ".".join(parts[:depth]) or "results/"
+            raise UserError(f"No result {key!r}: {place} has no {part!r}; run its stage, or mend the key.")
+        value = value[part]
+    return value
+
+
+def ledger_rows(ledger: Ledger, results: dict, complete: bool = True) -> list[Row]:
+    """Each row of the ledger with our number, in the unit of the paper; see `lookup` for results that are missing."""
+    return [_row(entry, results, complete) for entry in ledger.entries]
+
+
+def _row(entry: Entry, results: dict, complete: bool) -> Row:
+    value = None if entry.ours is None else lookup(results, entry.ours, complete)
+    if value is None:
+        return Row(entry)
+    if not isinstance(value, int | float):
+        raise UserError(f"The result {entry.ours!r} of entry {entry.key!r} is not a number; mend the key.")
+    parent, _, leaf = entry.ours.rpartition(".")
+    beside = lookup(results, parent)
+    known = {name: beside[name] for name in CONTEXT if name in beside} if leaf in ESTIMATES else {}
+    scale = 100 if entry.unit == "percent" else 1
+    scaled = {
+        name: number if number is None or name == "n_speakers" else number * scale
+        for name, number in (known | {"ours": value}).items()
+    }
+    return Row(entry, **scaled)
+
+
+def sections(ledger: Ledger, rows: Sequence[Row], figures: Path, complete: bool = True) -> list[Section]:
+    """The experiments with their rows, figures (`figures` is the folder results/figures) and code.
+
+    A figure that is not there is an error, or, where the study is not `complete`, left out.
+    """
+    by_key = {row.entry.key: row for row in rows}
+    paths = {figure.file: figures / f"{figure.file}.png" for part in ledger.experiments for figure in part.figures}
+    return [
+        Section(
+            experiment,
+            [Table(group, [by_key[row.key] for row in group.rows]) for group in experiment.groups],
+            [
+                _picture(paths[figure.file], figure.caption)
+                for figure in experiment.figures
+                if complete or paths[figure.file].exists()
+            ],
+            {name: source(name) for name in experiment.functions},
+        )
+        for experiment in ledger.experiments
+    ]
+
+
+def _picture(path: Path, caption: str) -> Picture:
+    try:
+        with Image.open(path) as image:
+            size = image.size
+    except OSError:
+        raise UserError(f"The figure {path} is not there as PNG; run the notebook that makes it.") from None
+    return Picture(caption, f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}", *size)
+
+
+def source(name: str) -> str:
+    """The text of a library function or class, such as `s2f.metrics.similarity.angles`; read, not imported."""
+    module, _, function = name.rpartition(".")
+    try:
+        text = Path(find_spec(module).origin).read_text(encoding="utf-8")
+    except (AttributeError, ModuleNotFoundError, ValueError):
+        raise UserError(f"The ledger names {name!r}, but there is no module {module!r}; mend the entry.") from None
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == function:
+            return ast.get_source_segment(text, node)
+    raise UserError(f"The ledger names {name!r}, but {module} has no {function!r}; mend the entry.")
+
+
+def gaps(groups: dict) -> list[dict]:
+    """Gaps between groups, of all metrics and attributes: the one that luck explains least first.
+
+    `groups` as `s2f.fairness.planted_effects.nested` makes them. Each with its `metric`, its `attribute` and the group that is `last`.
+    """
+    found = []
+    for metric, attributes in groups.items():
+        for attribute, members in attributes.items():
+            if "gap" not in members:
+                continue
+            worst = members["worst"]["value"]
+            compared = {name: row for name, row in members.items() if "difference" in row}
+            last = min(compared, key=lambda name: abs(compared[name]["value"] - worst))
+            row = {"metric": metric, "attribute": attribute, "last": last, "n_speakers": compared[last]["n_speakers"]}
+            # A metric that is the same for everybody has no p.
+            found.append(row | {"worst": worst, "p_adj": 1.0} | members["gap"])
+    return sorted(found, key=lambda gap: (gap["p_adj"], gap["null_p95"] / (gap["value"] or 1)))
+
+
+class Served(NamedTuple):
+    """A group with its row of each metric, as the model card shows it."""
+
+    attribute: str
+    group: str
+    n_speakers: int
+    rows: list[dict]
+
+    @property
+    def furthest(self) -> float:
+        """The smallest p of any metric."""
+        return min((row["p_adj"] for row in self.rows if "p_adj" in row), default=1.0)
+
+
+def served(groups: dict) -> list[Served]:
+    """All speakers, then all groups, with all metrics; those that differ most from the rest come first."""
+    first = next(iter(groups.values()), {})
+    found = [
+        Served(attribute, group, row["n_speakers"], [by[attribute][group] for by in groups.values()])
+        for attribute, members in first.items()
+        for group, row in members.items()
+        if group not in FAMILIES
+    ]
+    return sorted(found, key=lambda group: (group.attribute != "all", group.furthest))
+
+
+def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str, complete: bool = True) -> None:
+    """Write report.json, report.html, model_card.md and datasheet.md into `folder`, where the `figures` are too.
+
+    `speakers` is a sentence on whose voices the study has heard. Results or figures that are not there are errors;
+    where the study is not `complete`, what rests on them is left out.
+    """
+    rows = ledger_rows(ledger, results, complete)
+    groups = lookup(results, "audit.groups", complete) or {}
+    found = {
+        "worst": lookup(results, "audit.worst.sentence", complete),
+        "gaps": gaps(groups),
+        "planted": lookup(results, "audit.planted", complete),
+        "controls": sorted(lookup(results, "evaluate.controls", complete) or [], key=lambda row: -row["bound"]),
+    }
+    headlines = [row for row in rows if row.entry.headline and row.ours is not None]
+    write_json(
+        found
+        | {
+            "title": title,
+            "caveat": f"{CAVEAT} {speakers}",
+            "rows": [row.record() for row in rows],
+            "headlines": [row.entry.key for row in headlines],
+            "figures": [figure.model_dump() for part in ledger.experiments for figure in part.figures],
+        },
+        folder / "report.json",
+    )
+    content = found | {"title": title, "caveat": f"{CAVEAT} {speakers}", "speakers": speakers, "headlines": headlines}
+    page = _environment(html=True).get_template("page.html.j2")
+    sheet = _environment(html=False).get_template("datasheet.md.j2")
+    texts = {
+        "report.html": page.render(content, sections=sections(ledger, rows, folder / "figures", complete)),
+        "model_card.md": model_card(content | {"metrics": list(groups), "served": served(groups)}),
+        "datasheet.md": sheet.render(content, data=lookup(results, "data", complete)),
+    }
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def model_card(content: dict) -> str:
+    """The model card, with the same numbers as the page."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    data = ModelCardData(
+        language=[],
+        license="apache-2.0",
+        tags=["speech2face", "bias-audit"],
+        model_name=content["title"],
+        eval_results=[
+            EvalResult(
+                task_type="voice-to-face",
+                dataset_type="s2f",
+                dataset_name=content["title"],
+                metric_type=row.entry.key,
+                metric_name=f"{row.entry.group}: {row.entry.what}",
+                metric_value=float(f"{row.ours:.3g}"),
+            )
+            for row in content["headlines"]
+        ],
+    )
+    text = _environment(html=False).get_template("card.md.j2").render(content)
+    return f"---\n{data.to_yaml()}\n---\n{text}"
+
+
+def number(value: Number) -> str:
+    """Three significant digits down to a thousandth, counts and thousands in full, or a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) >= 0.001 else f"{value:.3f}"
+
+
+def probability(p: float) -> str:
+    """A p value; below a thousandth, only that."""
+    return "<0.001" if p < 0.001 else number(p)
+
+
+def printed(value: float | None) -> str:
+    """A published number with all its digits, two decimals at least, or a dash."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else max(f"{value:.2f}", f"{value:.10g}", key=len)
+
+
+def interval(low: Number, high: Number) -> str:
+    return "" if low is None else f"[{number(low)}, {number(high)}]"
+
+
+def percent(share: Number) -> str:
+    return "–" if share is None else f"{share:.0%}"
+
+
+def _environment(html: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=html,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "printed": printed, "percent": percent, "probability": probability}
+    environment.globals["interval"] = interval
+    return environment

@@ -1,0 +1,399 @@
+"""Settings: one frozen model for each section of `params.yaml`, checked before anything runs.
+
+A stage reads one section, its notebook holds the same names in its `parameters` cell, and nothing has a default here:
+`params.yaml` says every value once, and an unknown, missing or impossible one is refused by name.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    model_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from s2f.study.paths import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 where the hardware has it
+Seconds = Annotated[float, Field(ge=0.5, le=60)]
+# Of the voice encoder. paper: three terms (section 3.2); the others are its ablations, baselines, and one of ours.
+Loss = Literal[
+    "paper", "first_only", "cosine_only", "distill_only", "without_first", "without_cosine", "without_distill",
+    "feature_l1", "pixel_l1", "contrastive",
+]  # fmt: skip
+
+
+def _with_zero(steps: list[float]) -> list[float]:
+    if 0 not in steps or len(set(steps)) < max(len(steps), 2):
+        raise ValueError(f"the steps are {steps}, but must hold 0 and other steps, each once")
+    return steps
+
+
+Steps = Annotated[list[float], AfterValidator(_with_zero)]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`: types are strict, unknown names are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def of(cls, namespace: dict[str, Any]) -> "Section":
+        """The section whose values stand under its names in a notebook's `globals()`."""
+        return parse(cls, {name: namespace[name] for name in cls.model_fields if name in namespace}, "the notebook")
+
+
+class Measured(Section):
+    """What every measurement with intervals needs."""
+
+    seed: int
+    replicates: Count
+
+
+class World(Section):
+    """The synthetic world: see `s2f.synthetic.people` for what the numbers mean."""
+
+    seed: int
+    strength: Annotated[float, Field(ge=0, le=10)]
+    group_shares: dict[str, Share]
+    confound: Share
+    confound_test: Share
+    train_speakers: Count
+    val_speakers: Count
+    test_speakers: Count
+    face_identities: Size
+    train_clips: Count
+    test_clips: Count
+    train_seconds: Seconds
+    test_seconds: Seconds
+    photos: Count
+    size: Annotated[int, Field(ge=32, le=224, multiple_of=16)]
+    session_spread: Annotated[float, Field(ge=0, le=2)]
+    photo_spread: Annotated[float, Field(ge=0, le=2)]
+    workers: Count
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> "World":
+        if abs(sum(self.group_shares.values()) - 1) > 1e-6:
+            raise ValueError(f"group_shares must sum to 1, not {sum(self.group_shares.values()):g}")
+        return self
+
+
+class FaceModel(Section):
+    """Training of the face encoder and of the face decoder."""
+
+    seed: int
+    encoder_steps: Count
+    encoder_batch: Count
+    encoder_rate: Positive
+    decoder_steps: Count
+    decoder_batch: Count
+    decoder_rate: Positive
+    precision: Precision
+    checkpoint_minutes: Positive
+    threads: Count
+
+
+class Train(Section):
+    """Training of the voice encoder (paper, section 4)."""
+
+    seed: int
+    model: Literal["small", "paper"]
+    batch_norm: bool
+    loss: Loss
+    seconds: Seconds
+    steps: Count
+    batch: Count
+    rate: Positive
+    decay: Annotated[float, Field(gt=0, le=1)]
+    decay_every: Count
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    epsilon: Positive
+    rebalance_step: Size
+    validate_every: Count
+    checkpoint_minutes: Positive
+    precision: Precision
+    threads: Count
+
+
+class Predict(Section):
+    """Features of the test recordings at several durations, and the faces drawn from them."""
+
+    durations: Annotated[list[Seconds], Field(min_length=1)]
+    headline_seconds: Seconds
+    batch: Count
+    threads: Count
+
+
+class Evaluate(Measured):
+    """Similarity, attributes, craniofacial measures, duration, negative controls."""
+
+    population: Count
+
+
+class SameSpeaker(Measured):
+    """One speaker heard again: segments, languages, several clips."""
+
+    segment_seconds: Seconds
+    speakers_per_group: Annotated[int, Field(ge=2)]
+    takes: Annotated[int, Field(ge=2)]
+    fused_speakers: Annotated[int, Field(ge=2)]
+    fused_clips: Annotated[list[Count], Field(min_length=1)]
+
+
+class VoiceProbes(Measured):
+    """The same recordings with pitch and tract length changed step by step, and what the faces do."""
+
+    speakers: Annotated[int, Field(ge=2)]
+    seconds: Seconds
+    semitones: Steps
+    percent: Steps
+    population: Count
+
+
+class FeatureSpace(Measured):
+    """Exaggeration, failures, and maps of the feature space."""
+
+    permutations: Count
+    exaggerations: Annotated[list[Positive], Field(min_length=1)]
+    years: Positive
+    shown: Count
+    perplexity: Positive
+    neighbours: Annotated[int, Field(ge=2)]
+
+
+class Audit(Measured):
+    """Group tables with intervals."""
+
+    permutations: Count
+    minimum_speakers: Count
+
+
+class Controls(Measured):
+    """What decoder, classifier and averaging add, and what must make no difference."""
+
+    permutations: Count
+    scales: Annotated[list[Positive], Field(min_length=1)]
+    margin: Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class Mitigation(Measured):
+    """The trained voice encoder, trained on with groups drawn equally often."""
+
+    seeds: Annotated[list[int], Field(min_length=2)]
+    steps: Count
+    rate: Positive
+    penalty: Positive
+
+
+class Retrieval(Measured):
+    """Recall, matching and verification among test speakers."""
+
+    gallery: Annotated[int, Field(ge=10)]
+    score_dims: Count
+
+
+class Matching(Measured):
+    """Matching and verification by the protocols of the field."""
+
+    draws: Count
+    seen_speakers: Annotated[int, Field(ge=2)]
+    population: Count
+
+
+class Galleries(Measured):
+    """Retrieval in galleries of up to a million faces."""
+
+    sizes: Annotated[list[Annotated[int, Field(ge=100)]], Field(min_length=1)]
+    largest_l1: Count
+    population: Count
+    bandwidth: Share
+    cells: Count
+    probes: Annotated[list[Count], Field(min_length=1)]
+
+
+class Languages(Measured):
+    """Trained on one language, tested on that and another."""
+
+    languages: Annotated[list[str], Field(min_length=2, max_length=2)]
+    speakers: Annotated[int, Field(ge=2)]
+    takes: Count
+    seconds: Seconds
+    draws: Count
+    population: Count
+
+
+class Lineup(Measured):
+    """The drawn face as a phantom image."""
+
+    pools: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+    firsts: Annotated[list[Count], Field(min_length=1)]
+    members: Annotated[int, Field(ge=2)]
+    drawn: Count
+    minimum_speakers: Count
+
+
+class Ablation(Section):
+    """One training of the ablations: `run` is its name, the rest is what it changes in the section `train`."""
+
+    run: Annotated[str, Field(min_length=1)]
+    loss: Loss
+    batch_norm: bool
+    seconds: Seconds
+
+
+class Ablations(RootModel[dict[str, Ablation]]):
+    """The runs of the ablations by name; `full` is the one that the others are compared with."""
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Ablations":
+        if "full" not in self.root:
+            raise ValueError("the run 'full' is missing, which the others are compared with")
+        for name, ablation in self.root.items():
+            if ablation.run != name:
+                raise ValueError(f"the run {name!r} calls itself {ablation.run!r}")
+        return self
+
+
+class AblationTable(Section):
+    """What all runs of the ablations have in common, and how they are compared."""
+
+    seed: int
+    steps: Count
+    decay_every: Count
+    rebalance_step: Size
+    validate_every: Count
+    durations: Annotated[list[Seconds], Field(min_length=1)]
+    by_length: list[str]  # the runs that are tested at all durations
+    replicates: Count
+
+
+class NullWorld(World):
+    """The same pipeline in a world without links: the data of `World`, and a short training."""
+
+    steps: Count
+    replicates: Count
+
+
+class Cartoon(Measured):
+    """Avatars of predicted faces."""
+
+    shown: Count
+
+
+class Report(Section):
+    """The page that sets the paper beside ours."""
+
+    title: Annotated[str, Field(min_length=1)]
+    speakers: Annotated[str, Field(min_length=1)]  # a sentence on whose voices the study has heard
+    complete: bool  # a missing result or figure stops the report; false: what rests on it is left out
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": World,
+    "face_model": FaceModel,
+    "train": Train,
+    "predict": Predict,
+    "evaluate": Evaluate,
+    "same_speaker": SameSpeaker,
+    "voice_probes": VoiceProbes,
+    "feature_space": FeatureSpace,
+    "audit": Audit,
+    "controls": Controls,
+    "mitigation": Mitigation,
+    "retrieval": Retrieval,
+    "matching": Matching,
+    "galleries": Galleries,
+    "languages": Languages,
+    "lineup": Lineup,
+    "ablations": Ablations,
+    "ablation_table": AblationTable,
+    "null_world": NullWorld,
+    "cartoon": Cartoon,
+    "report": Report,
+}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The sections of a params file as plain Python values (YAML 1.2, the dialect that DVC reads)."""
+    try:
+        content = YAML(typ="safe", pure=True).load(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist; run from the folder of a study (it holds params.yaml and dvc.yaml)."
+        ) from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path} is not valid YAML{where}; mend that line.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold sections ({', '.join(SECTIONS)}), each with its keys.")
+    return content
+
+
+def parse(model: type[BaseModel], values: Any, where: str) -> BaseModel:
+    """`values` as a section, or a UserError that names every key that is unknown, missing or impossible."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_sentence(problem) for problem in error.errors())
+        raise UserError(f"{where}: {problems}.") from None
+
+
+def load(name: str, path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> BaseModel:
+    """Section `name` of the params file at `path`."""
+    sections = read(path)
+    if name not in sections:
+        raise UserError(f"{path} has no section '{name}'; it has {', '.join(sections)}.")
+    return parse(models[name], sections[name], f"{path}, section '{name}'")
+
+
+def check(path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> None:
+    """Refuse a params file with an unknown or missing section, or with a bad value in any of them.
+
+    `models` are the sections that the study has; the default study's are those above.
+    """
+    sections = read(path)
+    if unknown := [name for name in sections if name not in models]:
+        raise UserError(f"{path}: unknown section '{unknown[0]}'; known are {', '.join(models)}.")
+    problems = []
+    for name in models:
+        try:
+            load(name, path, models)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(" ".join(problems))
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the section"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{key}'"
+    if problem["type"] == "missing":
+        return f"missing key '{key}'"
+    if problem["type"] == "value_error":
+        return f"{problem['ctx']['error']}"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"'{key}' is {problem['input']!r}, but {message}"
+
+
+if __name__ == "__main__":
+    try:
+        check(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
+    except UserError as error:
+        print(f"s2f: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,340 @@
+"""Run the notebooks as stages: `python -m s2f.study.notebook extract|run`.
+
+    notebooks/30_train.ipynb --extract--> build/src/30_train.ipynb --run--> build/run/30_train.{ipynb,html}
+
+A stage depends on the code-only copy, so that saving prose or outputs in JupyterLab never repeats a training.
+Heavy imports are local: a wrong parameter must be refused at once, and every stage pays for the rest.
+"""
+
+import argparse
+import ast
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from s2f.study import config
+from s2f.study.paths import UserError, replacing, study
+
+CLEANUP_SECONDS = 30  # what an interrupted cell gets to write its checkpoint before it is killed
+KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+# nbconvert's page without what it would load from the network (require.js, MathJax, Mermaid, widgets).
+OFFLINE_PAGE = """{% extends 'lab/index.html.j2' %}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block jupyter_widgets %}{% endblock %}"""
+
+
+class CellError(Exception):
+    """A cell failed: one sentence that names the notebook, the cell and the error."""
+
+
+# ---- extract: the code of a notebook, and nothing else
+
+
+def read(path: Path) -> dict:
+    """A notebook as plain JSON. UserError if the file is missing or is no version 4 notebook."""
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no notebook {path}; run `python -m s2f.study.notebook extract` first.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not a notebook: it is not valid JSON ({error}); restore it from Git.") from None
+    if not isinstance(notebook, dict) or notebook.get("nbformat") != 4 or "cells" not in notebook:
+        raise UserError(f"{path} is not a version 4 notebook; open it in JupyterLab and save it again.")
+    return notebook
+
+
+def code_cells(notebook: dict) -> list[dict]:
+    """The code cells in order, without the blank ones that JupyterLab leaves at the end."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and source(cell).strip()]
+
+
+def source(cell: dict) -> str:
+    """The text of a cell; the format allows a string or a list of lines."""
+    return "".join(cell["source"])
+
+
+def code_only(notebook: dict) -> dict:
+    """The normalised copy: code cells with ids c0, c1, ..., the `parameters` tag, kernel `python3`."""
+    cells = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"c{index}",
+            "metadata": {"tags": ["parameters"]} if is_parameters(cell) else {},
+            "outputs": [],
+            "source": source(cell).splitlines(keepends=True),
+        }
+        for index, cell in enumerate(code_cells(notebook))
+    ]
+    return {"cells": cells, "metadata": {"kernelspec": KERNELSPEC}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def is_parameters(cell: dict) -> bool:
+    return "parameters" in cell["metadata"].get("tags", [])
+
+
+def extract(notebooks: Path, target: Path) -> None:
+    """Write the code-only copy of each notebook; touch and remove only what changed."""
+    if not notebooks.is_dir():
+        raise UserError(f"There is no folder {notebooks} of notebooks; run this in the folder of the study.")
+    copies = {
+        path.name: json.dumps(code_only(read(path)), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        for path in sorted(notebooks.glob("*.ipynb"))
+    }
+    target.mkdir(parents=True, exist_ok=True)
+    for path in target.glob("*.ipynb"):
+        if path.name not in copies:
+            path.unlink()
+    for name, text in copies.items():
+        path = target / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+
+# ---- parameters
+
+
+def load_section(path: Path, section: str) -> dict:
+    """One section of params.yaml, such as `train`, or a nested one such as `runs.no_batch_norm`."""
+    values = config.read(path)
+    for key in section.split("."):
+        if not isinstance(values, dict) or key not in values:
+            raise UserError(f"{path} has no section {section!r}; add it or name another with --params.")
+        values = values[key]
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: {section!r} is a value, not a section of parameters; name its section.")
+    return values
+
+
+def declared_parameters(notebook: dict, name: str) -> set[str]:
+    """The names that the `parameters` cell assigns, one a line, because papermill reads it by line."""
+    names = set()
+    for cell in filter(is_parameters, code_cells(notebook)):
+        lines = [statement.lineno for statement in ast.parse(source(cell)).body]
+        for statement in ast.parse(source(cell)).body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=target)], lineno=first, end_lineno=last) if (
+                    first == last and lines.count(first) == 1
+                ):
+                    names.add(target)
+                case _:
+                    raise UserError(
+                        f"{name}: line {statement.lineno} of the parameters cell is not one plain "
+                        "assignment; write `name = value` on a line of its own."
+                    )
+    return names
+
+
+def check_parameters(declared: set[str], given: set[str], name: str, section: str) -> None:
+    """UserError unless the section of params.yaml sets exactly the parameters of the notebook."""
+    unknown, missing = sorted(given - declared), sorted(declared - given)
+    if unknown:
+        raise UserError(
+            f"params.yaml sets {', '.join(unknown)} in {section!r}, which notebook {name} does not know; "
+            f"it has {', '.join(sorted(declared)) or 'no parameters'}."
+        )
+    if missing:
+        raise UserError(f"params.yaml lacks {', '.join(missing)} in {section!r}, which notebook {name} needs.")
+
+
+# ---- run
+
+
+def run(name: str, section: str | None, root: Path) -> None:
+    """Execute build/src/NAME.ipynb in the study `root` with one section of its params.yaml.
+
+    Writes build/run/NAME.ipynb and .html (NAME-KEY for a nested section such as `runs.KEY`), also when a cell
+    fails: CellError then, or UserError if it is one that the cell raised.
+    """
+    code = read(root / "build" / "src" / f"{name}.ipynb")
+    values = load_section(root / "params.yaml", section) if section else {}
+    check_parameters(declared_parameters(code, name), set(values), name, section or "")
+    stem = "-".join([name, *(section or "").split(".")[1:]])
+    executed = root / "build" / "run" / f"{stem}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    executed.unlink(missing_ok=True)  # what an earlier run left must not pass for this one
+    full = _with_prose(name, code, root)
+    try:
+        execute(root / "build" / "src" / f"{name}.ipynb", executed, values, root)
+    finally:
+        if executed.exists():
+            write_html(weave(full, read(executed)), executed.with_suffix(".html"), title=stem)
+
+
+def execute(notebook: Path, executed: Path, values: dict, root: Path) -> None:
+    """Run a notebook with papermill; a signal, or the death of our parent, interrupts the cell at work."""
+    with _kernel(root) as kernel:
+        # Imported while the kernel starts up in its own process.
+        from nbclient.exceptions import DeadKernelError
+        from papermill import PapermillExecutionError, execute_notebook
+
+        try:
+            execute_notebook(
+                notebook,
+                executed,
+                parameters=values,
+                kernel_name="python3",
+                cwd=root,
+                log_output=True,
+                progress_bar=False,
+                autosave_cell_every=60,
+                km=kernel,
+            )
+        except PapermillExecutionError as error:
+            first_line = (error.evalue.splitlines() or [""])[0]
+            if error.ename == UserError.__name__:
+                raise UserError(first_line) from None
+            raise CellError(
+                f"{notebook.stem}: the cell that begins `{error.source.splitlines()[0]}` failed with "
+                f"{error.ename}: {first_line}; see {executed.with_suffix('.html')}."
+            ) from None
+        except DeadKernelError:
+            raise CellError(
+                f"{notebook.stem}: the kernel died, most often for want of memory; see {executed}."
+            ) from None
+
+
+@contextmanager
+def _kernel(root: Path) -> Iterator:
+    """A started kernel that ends when we do; should we be killed outright, it sees so and ends by itself."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_core.utils import run_sync
+
+    with ExitStack() as stack:
+        # Sockets in a private folder, not ports: nobody else on the machine can talk to the kernel.
+        folder = stack.enter_context(TemporaryDirectory())
+        kernel = AsyncKernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
+        stack.callback(run_sync(kernel.shutdown_kernel), now=True)
+        run_sync(kernel.start_kernel)(cwd=str(root), extra_arguments=["--HistoryManager.hist_file=:memory:"])
+        # nbclient asks for one client, and leaves closing it to the owner of the kernel.
+        client = kernel.client()
+        kernel.client = lambda: client
+        stack.callback(client.stop_channels)
+        stack.enter_context(_interrupts(kernel.provisioner.pgid))
+        yield kernel
+
+
+@contextmanager
+def _interrupts(group: int) -> Iterator[None]:
+    """Pass SIGINT, SIGTERM and the death of our parent on to the kernel's process group, as an interrupt.
+
+    The kernel has a group of its own, so that a terminal's Ctrl-C does not reach it without us.
+    """
+
+    def interrupt(signum, frame):
+        os.killpg(group, signal.SIGINT)
+        signal.alarm(CLEANUP_SECONDS)
+
+    handlers = {
+        signal.SIGINT: interrupt,
+        signal.SIGTERM: interrupt,
+        signal.SIGALRM: lambda signum, frame: os.killpg(group, signal.SIGKILL),
+    }
+    before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Send ourselves SIGTERM once `parent` is gone: no training outlives the `dvc repro` that started it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+# ---- the page: prose and outputs together
+
+
+def _with_prose(name: str, code: dict, root: Path) -> dict:
+    """The notebook as people wrote it, from the nearest `notebooks/` at or above the study.
+
+    If its code was edited since the extract, the prose may not fit any more, and the copy `code` is used.
+    """
+    for folder in (root, *root.parents):
+        path = folder / "notebooks" / f"{name}.ipynb"
+        if path.is_file():
+            full = read(path)
+            if [source(cell) for cell in code_cells(full)] == [source(cell) for cell in code["cells"]]:
+                return full
+    logging.getLogger(__name__).warning("%s: no prose in the page, the code changed since the extract", name)
+    return code
+
+
+def weave(full: dict, executed: dict) -> dict:
+    """`full` with the outputs of `executed`, by order of code cells, and with the parameters given."""
+    ran = {cell["id"]: cell for cell in executed["cells"] if cell["cell_type"] == "code"}
+    injected = [cell for cell in ran.values() if "injected-parameters" in cell["metadata"].get("tags", [])]
+    cells = [dict(cell) for cell in full["cells"] if cell["cell_type"] != "code" or source(cell).strip()]
+    for index, cell in enumerate(code_cells({"cells": cells})):
+        cell |= {key: ran[f"c{index}"][key] for key in ("outputs", "execution_count")}
+    after_parameters = next((i + 1 for i, cell in enumerate(cells) if is_parameters(cell)), 0)
+    cells[after_parameters:after_parameters] = injected
+    return executed | {"cells": cells}
+
+
+def write_html(notebook: dict, path: Path, title: str) -> None:
+    """One page that needs no network; formulas in the prose stay as TeX source."""
+    import nbformat
+    from jinja2 import DictLoader
+    from nbconvert.exporters.html import HTMLExporter
+
+    exporter = HTMLExporter(
+        template_file="offline.html.j2",
+        extra_loaders=[DictLoader({"offline.html.j2": OFFLINE_PAGE})],
+        embed_images=True,
+    )
+    node = nbformat.reads(json.dumps(notebook), as_version=4)
+    page, _ = exporter.from_notebook_node(node, resources={"metadata": {"name": title}})
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0; 1 if a cell failed; 2 for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m s2f.study.notebook", description="Run notebooks as stages.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("extract", help="write code-only copies, after a check of params.yaml")
+    command.add_argument("notebooks", type=Path)
+    command.add_argument("target", type=Path)
+    command.add_argument("--settings", default="s2f.study.config", metavar="MODULE", help="whose SECTIONS it must have")
+    command = commands.add_parser("run", help="execute one notebook")
+    command.add_argument("name", help="such as 30_train")
+    command.add_argument("--params", metavar="SECTION", help="section of params.yaml, such as train")
+    command.add_argument("--study", type=Path, metavar="DIR", help="default: the study of the working folder")
+    options = parser.parse_args(arguments)
+    # papermill streams what the cells print through its logger, which is silent until logging is set up.
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if options.command == "extract":
+            config.check(Path("params.yaml"), import_module(options.settings).SECTIONS)
+            extract(options.notebooks, options.target)
+        else:
+            # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
+            sys.modules.setdefault("rfc3987_syntax", None)
+            run(options.name, options.params, study(options.study).root)
+    except (UserError, CellError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

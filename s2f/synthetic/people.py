@@ -1,0 +1,294 @@
+"""Who lives in the synthetic world: a causal model of people whose faces and voices share causes.
+
+    group -> language                      group -> skin, some shapes of the face
+    sex, age -> F0, tract, breath, rate    sex, age -> shapes of the face, hair, beard, wrinkles
+    size -> tract length (VTL)             size -> face height and width, nose height, neck ...
+    robustness -> F0                       robustness -> jaw, chin, brows, lips, eyes ...
+
+Sex, age, group and the two hidden causes `size` and `robustness` are all that a voice and a face have in common;
+everything else (hair colour, glasses, the distance of the eyes ...) is drawn independently of the voice and serves as
+a negative control. `strength` scales the two hidden causes: at 1 the correlations within a sex are those of published
+anthropometry (|r| about 0.2), at 0 nothing but sex and age (and group, where language goes with it) is shared.
+
+Nothing here is a measurement of people: ranges follow the sources named beside the constants, group names and their
+traits are invented.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from s2f.study.config import World
+from s2f.study.paths import UserError
+from s2f.synthetic.head import PARAMETERS
+
+GROUPS = ("G1", "G2", "G3", "G4")
+AGE_RANGE = (18.0, 80.0)  # years; adults, because the head model has no children
+AGE_BANDS = ((18, 35), (35, 50), (50, 65), (65, 81))  # lower edge included, upper edge not
+SEXES = ("F", "M")
+SPLITS = ("train", "val", "test", "face")
+
+# Languages that are at home in a group; a speaker whose language is not among them is "mismatched" (paper, Fig. 11).
+HOME_LANGUAGES = {"G1": ("en-us", "de"), "G2": ("cmn",), "G3": ("hi",), "G4": ("es", "fr")}
+LANGUAGES = tuple(language for group in GROUPS for language in HOME_LANGUAGES[group])
+
+# Voice. F0 by age: Shipp & Hollien 1972 (men 120 -> 107 -> 146 Hz), Nishio & Niimi 2008 (women fall with age);
+# spread within a sex 2.5 semitones; tract length 16.9 and 14.1 cm after Goldstein 1980, about 5 % spread.
+F0_AGES = (18.0, 45.0, 80.0)
+F0_HZ = {"F": (214.0, 202.0, 186.0), "M": (121.0, 108.0, 138.0)}
+F0_SD_SEMITONES = 2.5
+VTL_CM = {"F": (14.1, 0.65), "M": (16.9, 0.75)}
+# Years between how old a voice sounds and how old its speaker is: listeners' mean absolute error is 9.8 years
+# (Huckvale & Webb 2015), which is a standard deviation of 12.
+VOCAL_AGE_SD = 12.0
+
+# At strength 1: correlation of a voice trait with its hidden cause, and of a face parameter with its own. Their product
+# is what a face measure and a voice trait have in common, 0.1 to 0.25: Pisanski 2014 (formants explain up to 10 % of
+# stature within a sex, F0 under 2 %), stature with face height r = .41 to .46 and less with breadths.
+VOICE_LOADING = {"vtl": 0.45, "f0": -0.40}
+FACE_LOADING = {
+    "size": {"face_h": 0.55, "face_w": 0.45, "nose_h": 0.50, "neck_w": 0.45, "mouth_w": 0.40, "ulip_h": 0.40,
+             "head_w": 0.40},
+    "robustness": {"jaw_w": 0.50, "chin_w": 0.50, "nose_w": 0.40, "brow_t": 0.45, "brow_ridge": 0.50, "brow_gap": -0.40,
+                   "eye_h": -0.40, "verm_u": -0.40, "verm_l": -0.40},
+}  # fmt: skip
+
+# Group traits: mean skin tone (individual typology angle, degrees) and offsets in standard deviations. Invented.
+GROUP_ITA = {"G1": 48.0, "G2": 30.0, "G3": 4.0, "G4": -36.0}
+ITA_SD = 7.0
+GROUP_OFFSET = {
+    "G1": {"nose_prot": 0.4, "bridge_h": 0.4},
+    "G2": {"eye_tilt": 1.0, "lid": -1.0, "bridge_h": -0.8, "cheek": 0.7, "face_w": 0.4},
+    "G3": {"brow_t": 0.6, "eye_h": 0.5, "nose_prot": 0.5},
+    "G4": {"nose_w": 1.0, "verm_u": 0.8, "verm_l": 0.8, "bridge_h": -0.5},
+}
+# Relative change of a measured distance from 22 to 85 years (lips thin, the upper lip lengthens, lids droop).
+AGEING = {
+    "verm_u": -0.40,
+    "verm_l": -0.30,
+    "eye_h": -0.20,
+    "ulip_h": 0.15,
+    "brow_gap": -0.08,
+    "nose_w": 0.06,
+    "nose_h": 0.03,
+}
+# Where a face parameter shares a cause with the voice, people differ by so much more than the anthropometric spread of
+# the head model: 64 pixels of 3 mm would not show it otherwise. Correlations do not depend on it.
+VISIBLE_SPREAD = 1.5
+SET_APART = (
+    "age",
+    "grey",
+    "ita",
+    "melanin",
+    "beard",
+    "hair_red",
+)  # parameters that have a rule of their own below
+
+
+def scaled(loading: float, strength: float) -> float:
+    """A loading whose signal-to-rest ratio is `strength` times the published one; 0 at 0, the loading itself at 1."""
+    ratio = strength * loading / np.sqrt(1 - loading**2)
+    return float(ratio / np.sqrt(1 + ratio**2))
+
+
+def mean_f0(sex: np.ndarray, age: np.ndarray) -> np.ndarray:
+    """Mean F0 (Hz) of a sex at an age, both (n,)."""
+    return np.where(sex == "F", np.interp(age, F0_AGES, F0_HZ["F"]), np.interp(age, F0_AGES, F0_HZ["M"]))
+
+
+def vtl_moments(sex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the vocal-tract length (cm) of a sex, (n,)."""
+    female = sex == "F"
+    return np.where(female, VTL_CM["F"][0], VTL_CM["M"][0]), np.where(female, VTL_CM["F"][1], VTL_CM["M"][1])
+
+
+def language_given_group(confound: float) -> pd.DataFrame:
+    """P(language | group), groups x languages: with probability `confound` a home language, otherwise any of them all.
+
+    At 0 language says nothing about the group, at 1 a speaker never speaks another group's language.
+    """
+    table = pd.DataFrame((1 - confound) / len(LANGUAGES), index=list(GROUPS), columns=list(LANGUAGES))
+    for group, home in HOME_LANGUAGES.items():
+        table.loc[group, list(home)] += confound / len(home)
+    return table
+
+
+def age_band(age: np.ndarray) -> np.ndarray:
+    """The label of the age band, such as "35-49", for each age (years)."""
+    edges = [low for low, _ in AGE_BANDS[1:]]
+    labels = np.array([f"{low}-{high - 1}" for low, high in AGE_BANDS])
+    return labels[np.searchsorted(edges, age, side="right")]
+
+
+def everybody(world: World) -> pd.DataFrame:
+    """All people of a world, one split after the other; columns as in `sample`.
+
+    The split `face` are people without a voice, on whom the face model is trained: as many of each group, and without
+    links, so that it knows nothing of what the voice model has to learn.
+    """
+    linked = {"strength": world.strength, "shares": world.group_shares, "seed": world.seed}
+    free = {"strength": 0.0, "seed": world.seed}
+    return pd.concat(
+        [
+            sample(world.train_speakers, split="train", confound=world.confound, **linked),
+            sample(world.val_speakers, split="val", confound=world.confound, **linked),
+            sample(world.test_speakers, split="test", confound=world.confound_test, **linked),
+            sample(world.face_identities, split="face", confound=0.0, **free),
+        ],
+        ignore_index=True,
+    )
+
+
+def sample(
+    n: int,
+    *,
+    split: str,
+    seed: int,
+    strength: float,
+    confound: float,
+    shares: dict[str, float] | None = None,
+) -> pd.DataFrame:
+    """Draw `n` speakers of one split, a row each.
+
+    Columns: speaker_id, split, sex, age (years), age_band, age_decade (of Fig. 4), group, language, mismatched
+    (the language is at home in another group), f0_hz, vtl_cm, vocal_age (years), breath, flutter, roughness, wpm
+    (words a minute), glasses (0/1), `face_<parameter>` for every parameter of the head model, and the hidden truth
+    `true_*`: the two causes, and the standard scores of the parameters they act on. Without `shares` all groups are
+    as large.
+    """
+    shares = shares or {group: 1 / len(GROUPS) for group in GROUPS}
+    if set(shares) != set(GROUPS) or abs(sum(shares.values()) - 1) > 1e-6:
+        raise UserError(f"The shares of the groups {', '.join(GROUPS)} must be given and sum to 1, not {shares}.")
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    sex = rng.choice(SEXES, n)
+    age = rng.uniform(*AGE_RANGE, n)
+    group = rng.choice(GROUPS, n, p=[shares[name] for name in GROUPS])
+    spoken = {name: chances.to_numpy() for name, chances in language_given_group(confound).iterrows()}
+    language = np.array([rng.choice(LANGUAGES, p=spoken[name]) for name in group])
+    causes = {"size": rng.standard_normal(n), "robustness": rng.standard_normal(n)}
+    people = pd.DataFrame(
+        {
+            "speaker_id": [f"{split}{i:05d}" for i in range(n)],
+            "split": split,
+            "sex": sex,
+            "age": age,
+            "age_band": age_band(age),
+            "age_decade": [str(min(int(years) // 10 * 10, 70)) for years in age],
+            "group": group,
+            "language": language,
+            "mismatched": [spoken not in HOME_LANGUAGES[name] for spoken, name in zip(language, group, strict=True)],
+        }
+    )
+    voice = _voices(rng, sex, age, causes, strength)
+    face, scores = _faces(rng, sex, age, group, causes, strength)
+    controls = pd.DataFrame({"glasses": (rng.random(n) < 0.25).astype(int)})
+    truth = pd.DataFrame({f"true_{name}": values for name, values in (causes | scores).items()})
+    return pd.concat([people, voice, controls, face.add_prefix("face_"), truth], axis=1)
+
+
+def identity(people: pd.DataFrame) -> dict[str, torch.Tensor]:
+    """The parameters of people's heads, as `world.render` takes them."""
+    return {name: torch.tensor(people[f"face_{name}"].to_numpy(np.float32)) for name in PARAMETERS}
+
+
+def controls(people: pd.DataFrame, photos: pd.DataFrame) -> pd.DataFrame:
+    """What no voice carries, as 0/1 columns, for rows of people and of the photographs taken of them.
+
+    Numbers are split at their median.
+    """
+    numbers = {
+        "dark hair": people["face_melanin"],
+        "red hair": people["face_hair_red"],
+        "wide-set eyes": people["face_icd"],
+        "large ears": people["face_ear"],
+        "bright background": photos["bg0"],
+        "light from the left": -photos["lx"],
+    }
+    halves = {name: (values > values.median()).to_numpy().astype(int) for name, values in numbers.items()}
+    return pd.DataFrame({"glasses": people["glasses"].to_numpy()} | halves)
+
+
+def summary(people: pd.DataFrame) -> pd.DataFrame:
+    """What a reader wants to know of each split: how many speakers, of which sex, age, group and language."""
+    splits = people.groupby("split", sort=False)
+    shares = {
+        "speakers": splits.size(),
+        "women": splits["sex"].agg(lambda sex: (sex == "F").mean()),
+        "mean age": splits["age"].mean(),
+        **{f"group {group}": splits["group"].agg(lambda groups, g=group: (groups == g).mean()) for group in GROUPS},
+        "mismatched language": splits["mismatched"].mean(),
+    }
+    return pd.DataFrame(shares).round(2)
+
+
+def links(people: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Correlations of the voice traits (rows) with face columns, the means of sex and five-year age class taken out."""
+    traits = ["f0_hz", "vtl_cm", "vocal_age", "wpm"]
+    cells = [people["sex"], people["age"] // 5]
+    rest = people[traits + columns] - people[traits + columns].groupby(cells).transform("mean")
+    return rest.corr().loc[traits, columns]
+
+
+def _voices(rng, sex, age, causes, strength) -> pd.DataFrame:
+    """The traits of the voices: each a loading on its cause plus a rest of its own."""
+    n = len(sex)
+    z_vtl, z_f0 = (
+        _loaded(rng, causes[cause], scaled(VOICE_LOADING[trait], strength))
+        for trait, cause in (("vtl", "size"), ("f0", "robustness"))
+    )
+    vtl_mean, vtl_sd = vtl_moments(sex)
+    vocal_age = age + VOCAL_AGE_SD * rng.standard_normal(n)
+    wear = np.clip((vocal_age - 20) / 60, 0, 1)  # 0: a voice of 20 years, 1: of 80
+    return pd.DataFrame(
+        {
+            "f0_hz": mean_f0(sex, age) * 2 ** (F0_SD_SEMITONES * np.clip(z_f0, -2.5, 2.5) / 12),
+            "vtl_cm": vtl_mean + vtl_sd * np.clip(z_vtl, -2.5, 2.5),
+            "vocal_age": vocal_age,
+            "breath": 1 + 17 * wear,
+            "flutter": 2 + 7 * wear,
+            "roughness": 2 + np.minimum(3, np.floor(4 * wear)).astype(int),
+            "wpm": 185 - 45 * wear + 8 * rng.standard_normal(n),
+            "true_z_vtl": z_vtl,
+            "true_z_f0": z_f0,
+        }
+    )
+
+
+def _faces(rng, sex, age, group, causes, strength) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The parameters of the head model, and the standard scores of those that share a cause with the voice."""
+    n, male = len(sex), (sex == "M").astype(float)
+    scores, face = {}, {}
+    for name, parameter in PARAMETERS.items():
+        if name in SET_APART:
+            continue
+        z = rng.standard_normal(n)
+        for cause, loadings in FACE_LOADING.items():
+            if name in loadings:
+                loading = scaled(loadings[name], strength)
+                z = loading * causes[cause] + np.sqrt(1 - loading**2) * z
+                scores[f"z_{name}"] = z
+        offset = np.array([GROUP_OFFSET[label].get(name, 0.0) for label in group])
+        mean = parameter.female + (parameter.male - parameter.female) * male
+        spread = parameter.sd * (VISIBLE_SPREAD if f"z_{name}" in scores else 1.0)
+        face[name] = mean + spread * np.clip(z, -2.5, 2.5) + parameter.sd * offset
+    old = _smoothstep(22, 85, age)
+    for name, change in AGEING.items():
+        face[name] = face[name] * (1 + change * old)
+    grey_from = 45 + 10 * rng.standard_normal(n)  # Panhard 2012: at 45-65 years 27 % of the hair is grey on average
+    face["age"] = age
+    face["grey"] = _smoothstep(grey_from, grey_from + 35, age)
+    face["ita"] = np.array([GROUP_ITA[label] for label in group]) + ITA_SD * rng.standard_normal(n)
+    face["beard"] = male * rng.uniform(0, 0.7, n)
+    face["melanin"] = rng.uniform(0.15, 1, n)  # hair colour: the same in every group, a negative control
+    face["hair_red"] = rng.uniform(0, 0.5, n)
+    bounded = {name: np.clip(face[name], p.low, p.high) for name, p in PARAMETERS.items()}
+    return pd.DataFrame(bounded), scores
+
+
+def _loaded(rng, cause: np.ndarray, loading: float) -> np.ndarray:
+    return loading * cause + np.sqrt(1 - loading**2) * rng.standard_normal(len(cause))
+
+
+def _smoothstep(low, high, x):
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)

@@ -1,0 +1,317 @@
+"""One training loop for every model: stop it at any moment, start it again, and the same weights come out.
+
+A batch is a function of (seed, step), so resuming replays no sampler; all else that a step reads is in the
+checkpoint. On one machine the resumed weights and the curve are bit-identical, unless a GPU operation has no
+deterministic kernel (torch warns of it), as the image warp of the face decoder.
+"""
+
+import fcntl
+import hashlib
+import io
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+from pydantic import BaseModel
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from s2f.study.paths import UserError, replacing
+
+SECONDS_BETWEEN_DRAWINGS = 5
+
+
+@dataclass
+class Progress:
+    """What a run has done so far, beside its weights."""
+
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)  # of each training term since the last row
+    rows: list[dict[str, int | float]] = field(default_factory=list)  # the curve
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights with the lowest validation loss
+
+
+def fit(
+    model: nn.Module,
+    *,
+    batch_of: Callable[[int], tuple[Tensor, ...]],
+    loss_of: Callable[..., dict[str, Tensor]],
+    validate: Callable[[nn.Module], dict[str, float]],
+    steps: int,
+    learning_rate: Callable[[int], float],
+    betas: tuple[float, float],
+    eps: float,
+    seed: int,
+    device: torch.device,
+    threads: int,
+    validate_every: int,
+    checkpoint: Path,
+    fingerprint: str,
+    minutes: float,
+    log: Path,
+    best_by: str = "val_loss",
+    kept: dict[str, Tensor] | None = None,
+    live: bool = False,
+) -> pd.DataFrame:
+    """Train `model` with Adam, leave the weights of its best validation in it, and return the learning curve.
+
+    `batch_of(step)` makes a batch on the CPU, one step ahead in a thread. `loss_of(model, step, *batch)`
+    returns named scalars, among them `loss`; it may change the tensors of `kept`, which are saved, in place.
+    `validate(model)` returns named numbers, among them `loss`. The curve, also written to `log` as CSV, has a
+    row every `validate_every` steps: means of the training terms since the row before, and the validation as
+    `val_*`. The best row is the one with the smallest `best_by`.
+
+    The state of the run lies in `checkpoint / fingerprint`. It is saved every `minutes`, on Ctrl-C, on
+    SIGTERM (both end in KeyboardInterrupt), and at the end, so that a finished run is not trained twice.
+    UserError if a loss is not finite.
+    """
+    kept = {} if kept is None else kept
+    folder = checkpoint / fingerprint
+    path = folder / "state.pt"
+    with _alone(folder), seeded(seed, device), _deterministic(device, threads), _signals_held() as signals:
+        model.to(device)
+        adam = torch.optim.Adam(model.parameters(), lr=learning_rate(0), betas=betas, eps=eps, fused=True)
+        progress = _restore(path, model, adam, kept, device) if path.exists() else Progress()
+        _write_curve(progress.rows, log)
+        picture = _LivePicture() if live else None
+        saved = time.monotonic()
+        remaining = range(progress.step, steps)
+        model.train()
+        with tqdm(total=steps, initial=progress.step, desc=log.stem, unit="step", mininterval=5) as bar:
+            for step, batch in zip(remaining, _read_ahead(batch_of, remaining), strict=True):
+                for group in adam.param_groups:
+                    group["lr"] = learning_rate(step)
+                terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
+                adam.zero_grad()
+                terms["loss"].backward()
+                adam.step()
+                for name, value in terms.items():
+                    # Summed where the model runs: reading a number back would make the GPU wait at each step.
+                    progress.sums[name] = progress.sums.get(name, 0) + value.detach().double()
+                progress.step = step + 1
+                if progress.step % validate_every == 0 or progress.step == steps:
+                    _add_row(progress, model, validate, learning_rate(step), best_by)
+                    _write_curve(progress.rows, log)
+                    if picture:
+                        picture.draw(progress.rows, last=progress.step == steps)
+                bar.update()
+                if signals or progress.step == steps or time.monotonic() - saved > 60 * minutes:
+                    _save(path, model, adam, kept, progress, device)
+                    saved = time.monotonic()
+                if signals:
+                    raise KeyboardInterrupt(
+                        f"{signals[0]}: {log.stem} stopped and saved after step {progress.step} of {steps}; "
+                        "run it again to go on from there."
+                    )
+        model.load_state_dict(progress.best)
+    model.eval()
+    return pd.DataFrame(progress.rows)
+
+
+def exponential(start: float, factor: float, every: int) -> Callable[[int], float]:
+    """Learning rate that falls by `factor` after each `every` steps."""
+    return lambda step: start * factor ** (step // every)
+
+
+def cosine(start: float, steps: int) -> Callable[[int], float]:
+    """Learning rate that falls from `start` to nothing along half a cosine: better when steps are few."""
+    return lambda step: start * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Run the block with torch's random numbers started at `seed`, and leave the caller's as they were."""
+    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seed)
+        yield
+
+
+def fingerprint(*parts) -> str:
+    """16 hex digits that change when any part does: settings, arrays, tables, models, plain values, or files.
+
+    A `Path` counts by its bytes, not its name; a folder by its files and their names.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        # Length first, so that ("ab", "c") and ("a", "bc") differ.
+        content = _content(part)
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()[:16]
+
+
+def code(modules: str) -> str:
+    """Digest of source files of this package, such as `code("models.voice_encoder signal.audio")`."""
+    root = Path(__file__).parents[1]
+    return fingerprint(*(root / f"{module.replace('.', '/')}.py" for module in modules.split()))
+
+
+def _content(part) -> bytes:
+    match part:
+        case BaseModel():
+            return part.model_dump_json().encode()
+        case Path() if part.is_dir():
+            return "".join(f"{file.name} {fingerprint(file)} " for file in sorted(part.iterdir())).encode()
+        case Path():
+            with part.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        case np.ndarray():
+            return f"{part.dtype} {part.shape} ".encode() + hashlib.sha256(np.ascontiguousarray(part)).digest()
+        case pd.DataFrame():
+            return f"{list(part.columns)} {fingerprint(pd.util.hash_pandas_object(part).to_numpy())}".encode()
+        case nn.Module():
+            weights = part.state_dict().items()
+            return "".join(f"{name} {fingerprint(value.cpu().numpy())} " for name, value in weights).encode()
+        case str() | int() | float() | None:
+            return repr(part).encode()
+    raise TypeError(f"fingerprint() does not know how to digest a {type(part).__name__}")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; wait with a message while another process has it. It dies with its holder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another process is training this run; waiting for it to leave {folder}.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _deterministic(device: torch.device, threads: int) -> Iterator[None]:
+    """Run the block with repeatable kernels and a fixed number of threads (sums depend on it)."""
+    if device.type == "cuda":
+        # cuBLAS repeats itself only with a workspace of fixed size, and reads this when it starts.
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Fills every new tensor with NaN, to show reads of memory that nobody wrote; it costs a seventh of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+
+
+@contextmanager
+def _signals_held() -> Iterator[list[str]]:
+    """Collect Ctrl-C and SIGTERM, so that no step is cut in half; a second signal acts at once."""
+    received = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # Python delivers signals to the main thread only
+        return
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number, _frame):
+        received.append(signal.Signals(number).name)
+        restore()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        restore()
+
+
+def _read_ahead(batch_of: Callable[[int], tuple[Tensor, ...]], steps: range) -> Iterator[tuple[Tensor, ...]]:
+    """The batches in order, the next one in the making while the current one is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        batches = (reader.submit(batch_of, step) for step in steps)
+        current = next(batches, None)
+        while current:
+            following = next(batches, None)
+            yield current.result()
+            current = following
+
+
+def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: float, best_by: str) -> None:
+    """Add a row to the curve, and keep the weights if it is the best."""
+    stretch = progress.step - (progress.rows[-1]["step"] if progress.rows else 0)
+    row = {"step": progress.step, "learning_rate": learning_rate}
+    row |= {name: value.item() / stretch for name, value in progress.sums.items()}
+    model.eval()
+    with torch.inference_mode():
+        row |= {f"val_{name}": float(value) for name, value in validate(model).items()}
+    model.train()
+    if not all(math.isfinite(value) for value in row.values()):
+        raise UserError(f"The loss is not finite at step {progress.step}: use a lower learning rate.")
+    if not progress.rows or row[best_by] < min(earlier[best_by] for earlier in progress.rows):
+        progress.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    progress.rows.append(row)
+    progress.sums = {}
+
+
+def _write_curve(rows: list[dict[str, int | float]], log: Path) -> None:
+    """Write the whole curve anew: rows that a killed run logged after its checkpoint vanish."""
+    with replacing(log) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def _save(path: Path, model, adam, kept: dict[str, Tensor], progress: Progress, device: torch.device) -> None:
+    state = {
+        "model": model.state_dict(),
+        "adam": adam.state_dict(),
+        "kept": kept,
+        "progress": vars(progress),
+        "random": torch.get_rng_state(),
+        "random_gpu": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+    # One fixed name, since the folder is locked: a killed process leaves at most one unfinished file behind.
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(state, unfinished)
+    os.replace(unfinished, path)
+
+
+def _restore(path: Path, model, adam, kept: dict[str, Tensor], device: torch.device) -> Progress:
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    adam.load_state_dict(state["adam"])
+    for name, value in state["kept"].items():
+        kept[name].copy_(value)
+    torch.set_rng_state(state["random"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["random_gpu"], device)
+    progress = Progress(**state["progress"])
+    progress.sums = {name: value.to(device) for name, value in progress.sums.items()}
+    return progress
+
+
+class _LivePicture:
+    """The curve in a notebook, drawn over itself every few seconds."""
+
+    def __init__(self):
+        self.handle, self.drawn = None, -math.inf
+
+    def draw(self, rows: list[dict[str, int | float]], last: bool) -> None:
+        if time.monotonic() - self.drawn < SECONDS_BETWEEN_DRAWINGS and not last:
+            return
+        figure = Figure(figsize=(6, 3), layout="constrained")
+        axes = figure.subplots()
+        pd.DataFrame(rows).plot(x="step", y=["loss", "val_loss"], ax=axes, grid=True)
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        if self.handle is None:
+            self.handle = display(Image(png.getvalue()), display_id=True)
+        else:
+            self.handle.update(Image(png.getvalue()))
+        self.drawn = time.monotonic()
