@@ -56,10 +56,11 @@ class Estimate:
     method: str
     resampled: Float[np.ndarray, "replicates"] = field(repr=False, compare=False)
 
-    def row(self) -> dict[str, float | int]:
-        """The columns of a results table."""
-        names = ("value", "low", "high", "n_clips", "n_speakers")
-        return {name: getattr(self, name) for name in names}
+    def row(self, name: str | None = None) -> dict[str, float | int]:
+        """The columns of a results table: value, low, high, n_clips, n_speakers; or `name`, `name`_low, `name`_high."""
+        if name is not None:
+            return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+        return {key: getattr(self, key) for key in ("value", "low", "high", "n_clips", "n_speakers")}
 
 
 class Speakers(NamedTuple):

@@ -9,7 +9,7 @@ from scipy.special import comb
 
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
-from s2f.metrics.retrieval import QUERY_CHUNK, _compare
+from s2f.metrics.retrieval import QUERY_CHUNK, compare
 from s2f.metrics.similarity import Features, Metric, pairwise
 
 
@@ -20,6 +20,17 @@ class Board(NamedTuple):
     ties: Bool[np.ndarray, "clips speakers"]
     opponent: Bool[np.ndarray, "clips speakers"]
 
+    @classmethod
+    def of(
+        cls,
+        better: Bool[np.ndarray, "clips speakers"],
+        equal: Bool[np.ndarray, "clips speakers"],
+        index: bootstrap.Speakers,
+    ) -> "Board":
+        """From the faces that score better than a clip's own and those that tie with it."""
+        other = index.codes[:, None] != np.arange(index.count)
+        return cls(~better & ~equal, equal, np.ones_like(equal)).among(other)
+
     def among(self, opponent: Bool[np.ndarray, "clips speakers"]) -> "Board":
         return Board(*(part & opponent for part in self))
 
@@ -28,19 +39,16 @@ def _board(
     pred: Features, true: Features, index: bootstrap.Speakers, shown: Int[np.ndarray, "speakers"], metric: Metric
 ) -> Board:
     """Each clip's own face against the shown faces of all other speakers."""
-    wins, ties = [], []
+    better, equal = [], []
     for start in range(0, len(pred), QUERY_CHUNK):
         rows = slice(start, start + QUERY_CHUNK)
         own = true[rows]
         # One call scores own and shown faces, so that equal faces get equal scores.
         scores = pairwise(pred[rows], np.concatenate([own, true[shown]]), metric)
-        better, equal = _compare(scores[:, len(own) :], np.diagonal(scores))
-        wins.append(better)
-        ties.append(equal)
-    equal = np.concatenate(ties)
-    everybody = np.ones_like(equal)
-    other = index.codes[:, None] != np.arange(index.count)
-    return Board(~np.concatenate(wins) & ~equal, equal, everybody).among(other)
+        wins, ties = compare(scores[:, len(own) :], np.diagonal(scores))
+        better.append(wins)
+        equal.append(ties)
+    return Board.of(np.concatenate(better), np.concatenate(equal), index)
 
 
 def matching(
@@ -60,11 +68,52 @@ def matching(
     knows nothing but an attribute is this function on the one-hot attribute as both `pred` and `true`.
     """
     index = bootstrap.number_speakers(speakers, pred=pred, true=true)
-    order = np.random.default_rng(resampling.seed).permutation(len(index.codes))
-    shown = order[np.unique(index.codes[order], return_index=True)[1]]  # a random clip of each speaker
-    board = _board(pred, true, index, shown, metric)
+    shown = _shown(index, resampling.seed)
+    return _by_stratum(_board(pred, true, index, shown, metric), index, shown, speakers, resampling, n, strata)
+
+
+def matching_from_scores(
+    scores: Float[np.ndarray, "clips gallery"],
+    true_index: Int[np.ndarray, "clips"],
+    speakers: Column,
+    resampling: Resampling,
+    n: int = 2,
+    strata: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """1:N matching as `matching`, from a table of scores, larger when closer.
+
+    Args:
+        scores: the score of each clip's voice with each face of the gallery.
+        true_index: the gallery column of each clip's own face.
+        speakers: who speaks in each clip.
+        resampling: how intervals are made; its seed also draws the face shown for each speaker.
+        n: faces in a trial.
+        strata: labels of each clip, a column for each stratum, or None.
+    """
+    index = bootstrap.number_speakers(speakers, scores=scores, true_index=true_index)
+    shown = _shown(index, resampling.seed)
+    own = scores[np.arange(len(scores)), true_index]
+    board = Board.of(*compare(scores[:, true_index[shown]], own), index)
+    return _by_stratum(board, index, shown, speakers, resampling, n, strata)
+
+
+def _shown(index: bootstrap.Speakers, seed: int) -> Int[np.ndarray, "speakers"]:
+    """A random clip of each speaker, whose face stands for the speaker."""
+    order = np.random.default_rng(seed).permutation(len(index.codes))
+    return order[np.unique(index.codes[order], return_index=True)[1]]
+
+
+def _by_stratum(
+    board: Board,
+    index: bootstrap.Speakers,
+    shown: Int[np.ndarray, "speakers"],
+    speakers: Column,
+    resampling: Resampling,
+    n: int,
+    strata: pd.DataFrame | None,
+) -> pd.DataFrame:
     rows = []
-    for name, values in _strata(strata, len(pred)).items():
+    for name, values in _strata(strata, len(index.codes)).items():
         # A missing label is coded -1 and shares a stratum with nobody.
         rivals = board.among((values[:, None] == values[shown]) & (values >= 0)[:, None])
         estimate = _matching_estimate(rivals, np.asarray(speakers), index, n, resampling)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from s2f.metrics import bootstrap, retrieval, similarity
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
+from s2f.study import paths
 
 Scores = Float[np.ndarray, "people people"]
 
@@ -24,13 +25,8 @@ def scores(
 
 
 def placed(system: Scores) -> retrieval.Ranks:
-    """The place of each voice's own face among all faces."""
-    number = np.arange(len(system), dtype=float)[:, None]
-
-    def look_up(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-        return system[np.ix_(queries[:, 0].astype(int), gallery[:, 0].astype(int))]
-
-    return retrieval.ranks(number, number, np.arange(len(system)), look_up)
+    """Rank each voice's own face among all faces."""
+    return retrieval.ranks_from_scores(system, np.arange(len(system)))
 
 
 def matching(
@@ -100,14 +96,8 @@ def _beside(arms: Mapping[str, Estimate], reference: str, resampling: Resampling
     rows = []
     for arm, estimate in arms.items():
         more = bootstrap.combine(np.subtract, estimate, arms[reference], resampling=resampling)
-        paired = {"difference": more.value, "difference_low": more.low, "difference_high": more.high}
-        rows.append(common | {"arm": arm} | estimate.row() | paired)
+        rows.append(common | {"arm": arm} | estimate.row() | more.row("difference"))
     return rows
 
 
-def nested(table: pd.DataFrame, *keys: str) -> dict:
-    """A table as dicts in dicts by the values of `keys`, one row in each of the innermost: as JSON holds it."""
-    key, *rest = keys
-    if not rest:
-        return {str(row.pop(key)): row for row in table.to_dict("records")}
-    return {str(value): nested(part.drop(columns=key), *rest) for value, part in table.groupby(key, sort=False)}
+nested = paths.nested  # until the notebooks call it by its own name

@@ -47,18 +47,44 @@ def ranks(
     metric: Metric = "cosine",
     chunk: int = QUERY_CHUNK,
 ) -> Ranks:
-    """Place of each query's true face in one gallery; memory is bounded by chunk x gallery scores."""
+    """Rank each query's true face in one gallery; memory is bounded by chunk x gallery scores.
+
+    Args:
+        queries: embeddings of the voices.
+        gallery: embeddings of the faces.
+        true_index: the gallery row of each query's true face.
+        metric: the score, larger when closer, as `similarity.pairwise` takes it.
+        chunk: queries scored at once.
+    """
     better, equal = [], []
     for start in range(0, len(queries), chunk):
-        truth = true_index[start : start + chunk]
-        scores = pairwise(queries[start : start + chunk], gallery, metric)
-        wins, ties = _compare(scores, scores[np.arange(len(truth)), truth])
-        better.append(wins.sum(axis=1))
-        equal.append(ties.sum(axis=1) - 1)  # the true face ties with itself
+        rows = slice(start, start + chunk)
+        part = ranks_from_scores(pairwise(queries[rows], gallery, metric), true_index[rows])
+        better.append(part.better)
+        equal.append(part.equal)
     return Ranks(np.concatenate(better), np.concatenate(equal), len(gallery) - 1)
 
 
-def _compare(
+def ranks_from_scores(
+    scores: Float[np.ndarray, "queries gallery"], true_index: Int[np.ndarray, "queries"], chunk: int = QUERY_CHUNK
+) -> Ranks:
+    """Rank each query's true face from a table of scores, larger when closer.
+
+    Args:
+        scores: the score of each query with each face of the gallery.
+        true_index: the gallery column of each query's true face.
+        chunk: queries compared at once.
+    """
+    better, equal = [], []
+    for start in range(0, len(scores), chunk):
+        part, truth = scores[start : start + chunk], true_index[start : start + chunk]
+        wins, ties = compare(part, part[np.arange(len(truth)), truth])
+        better.append(wins.sum(axis=1))
+        equal.append(ties.sum(axis=1) - 1)  # the true face ties with itself
+    return Ranks(np.concatenate(better), np.concatenate(equal), scores.shape[1] - 1)
+
+
+def compare(
     scores: Float[np.ndarray, "queries gallery"], target: Float[np.ndarray, "queries"]
 ) -> tuple[Bool[np.ndarray, "queries gallery"], Bool[np.ndarray, "queries gallery"]]:
     """Which faces score better than the target, and which tie."""

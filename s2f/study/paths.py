@@ -98,6 +98,14 @@ def records(table, key: str) -> dict:
     return table.set_index(key).to_dict("index")
 
 
+def nested(table, *keys: str) -> dict:
+    """A pandas table as dicts in dicts, as `write_json` takes it: a level for each of `keys`, then one row."""
+    key, *rest = keys
+    if not rest:
+        return {str(row.pop(key)): row for row in table.to_dict("records")}
+    return {str(value): nested(part.drop(columns=key), *rest) for value, part in table.groupby(key, sort=False)}
+
+
 def _plain(value):
     if hasattr(value, "tolist"):
         value = value.tolist()
