@@ -7,8 +7,8 @@ import torch
 from s2f.data.sources.published import Scratch
 from s2f.heads import contrastive, ridge
 from s2f.metrics import paired
-from s2f.models.face_decoder import spline_of, warp
 from s2f.models.linear_decoder import LinearDecoder
+from s2f.signal.warping import landmark_spline, warp
 from s2f.study.paths import UserError
 
 SIZE = 32
@@ -97,7 +97,7 @@ def painted(rng):
     moves = 0.5 * np.stack([np.ones((68, 2)), (mean - SIZE / 2) / SIZE * 4])
     landmarks = mean + np.tensordot(features[:, 1:], moves, 1)
     textures = 0.5 + 0.3 * np.sin(6 * x + 4 * y) + 0.08 * features[:, 0, None, None] * np.cos(9 * y)
-    flow = spline_of(torch.from_numpy(mean), SIZE) @ torch.from_numpy(landmarks - mean)
+    flow = landmark_spline(torch.from_numpy(mean), SIZE) @ torch.from_numpy(landmarks - mean)
     flow = flow.mT.unflatten(2, (SIZE, SIZE)).float()
     images = warp(torch.from_numpy(textures).float()[:, None].expand(-1, 3, -1, -1), flow)
     images = (255 * images).round().byte().permute(0, 2, 3, 1).numpy()

@@ -10,20 +10,16 @@ import math
 from typing import Annotated, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2f.signal.warping import landmark_spline, warp
 from s2f.study.paths import UserError
 
 FIRST_DIM = 1000
-LANDMARKS = 68
-BORDER_INTERVALS = 4  # fixed points on each side of the image: its corners and three between
-# Landmarks that touch in the mean face (the inner lips) may still be sent apart. An exact spline would tear
-# the image there; this much slack, in half image sizes, is far below what moves a lone landmark.
-SMOOTHING = 1e-3
-INVERSIONS = 4  # rounds that turn "where it goes" into "where it came from", see `warp`
+LANDMARKS = 68  # iBUG points of a face
 
 
 class FaceDecoderConfig(BaseModel):
@@ -87,7 +83,7 @@ class FaceDecoder(nn.Module):
     def set_mean(self, landmarks: Float[Tensor, "68 2"], image: Float[Tensor, "3 size size"] | None = None) -> None:
         """Fix the mean landmarks (px) of the faces that the decoder is to draw, and start from their mean image."""
         self.mean_landmarks.copy_(landmarks)
-        self.spline.copy_(spline_of(landmarks.double().cpu(), self.config.size))
+        self.spline.copy_(landmark_spline(landmarks.double().cpu(), self.config.size))
         if image is not None:
             self.mean_texture.data.copy_(image.clamp(0.01, 0.99).logit())
 
@@ -109,69 +105,3 @@ class FaceDecoder(nn.Module):
         texture = (self.to_texture(first_map) + self.mean_texture).sigmoid()
         flow = (self.spline @ displacement).mT.unflatten(2, (size, size))
         return Drawn(warp(texture, flow), self.mean_landmarks + displacement, texture)
-
-
-def warp(image: Float[Tensor, "batch channels size size"], flow: Float[Tensor, "batch 2 size size"]) -> Tensor:
-    """The image with what is at p moved to p + flow(p); flow in px (x, y). Differentiable in both.
-
-    Sampling asks the opposite, where what is at q came from: q - v(q) with v(q) = flow(q - v(q)). Iterating
-    that shrinks the error by the slope of the flow in each round, so slopes must stay below 1 px a px.
-    """
-    size = image.shape[-1]
-    places = _pixel_centres(size).to(flow).unflatten(0, (size, size))
-
-    def sample(values: Tensor, moved: Tensor) -> Tensor:
-        grid = (places - moved.permute(0, 2, 3, 1)) * (2 / size) - 1
-        return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
-
-    back = flow
-    for _ in range(INVERSIONS):
-        back = sample(flow, back)
-    return sample(image, back)
-
-
-def spline_of(landmarks: Float64[Tensor, "68 2"], size: int) -> Float64[Tensor, "pixels 68"]:
-    """Matrix from displacements of the landmarks to those of every pixel, rows of pixels from the top.
-
-    Points all around the border stay where they are. The system depends on the mean landmarks alone, so it is
-    solved once, in float64, and a face costs one product.
-    """
-    steps = torch.linspace(0, size, BORDER_INTERVALS + 1, dtype=torch.float64)
-    square = torch.cartesian_prod(steps, steps)
-    border = square[((square == 0) | (square == size)).any(dim=1)]
-    control = torch.cat([landmarks, border])
-    # In half image sizes from the middle, the linear part and the distances are of one scale.
-    control, pixels = (2 * points / size - 1 for points in (control, _pixel_centres(size).double()))
-    return polyharmonic_matrix(control, pixels, SMOOTHING)[:, :LANDMARKS]
-
-
-def polyharmonic_matrix(
-    control: Float64[Tensor, "controls 2"], query: Float64[Tensor, "queries 2"], smoothing: float
-) -> Float64[Tensor, "queries controls"]:
-    """Matrix from values at control points to those of their order-1 polyharmonic spline at query points.
-
-    The spline is a sum of cones -|x - control| and a linear function, which it reproduces exactly. Smoothing
-    is added to the diagonal of the cones' matrix, as in SciPy's RBFInterpolator.
-    """
-    count = len(control)
-    system = control.new_zeros(count + 3, count + 3)
-    system[:count, :count] = smoothing * torch.eye(count) - _distances(control, control)
-    system[:count, count:] = _linear(control)
-    system[count:, :count] = _linear(control).T
-    basis = torch.cat([-_distances(query, control), _linear(query)], dim=1)
-    # basis @ inverse(system), whose last three columns would multiply zeros
-    return torch.linalg.solve(system, basis, left=False)[:, :count]
-
-
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # By default cdist expands the square, which costs half of the digits where points are close.
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _linear(points: Tensor) -> Tensor:
-    return torch.cat([torch.ones_like(points[:, :1]), points], dim=1)
-
-
-def _pixel_centres(size: int) -> Float[Tensor, "pixels 2"]:
-    y, x = torch.meshgrid(*2 * [torch.arange(size) + 0.5], indexing="ij")
-    return torch.stack([x, y], dim=2).flatten(0, 1)

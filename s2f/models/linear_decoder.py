@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2f.data.batches import as_images, chunks
-from s2f.models.face_decoder import LANDMARKS, spline_of, warp
+from s2f.models.face_decoder import LANDMARKS
+from s2f.signal.warping import landmark_spline, warp
 from s2f.study.paths import UserError
 
 Images = UInt8[np.ndarray, "people size size 3"]
@@ -44,7 +45,7 @@ class LinearDecoder:
         if len(images) <= components:
             raise UserError(f"{len(images)} faces are too few for {components} components: ask for fewer components.")
         mean = landmarks.mean(axis=0)
-        spline = spline_of(torch.from_numpy(mean).double(), images.shape[1]).float()
+        spline = landmark_spline(torch.from_numpy(mean).double(), images.shape[1]).float()
         painted = _unwarped(images, landmarks - mean, spline)
         textures = PCA(components, svd_solver="randomized", random_state=0).fit(painted)
         target = np.hstack([textures.transform(painted), (landmarks - mean).reshape(len(landmarks), -1)])

@@ -213,7 +213,7 @@ def train_face_decoder(
         fingerprint=fingerprint(
             cfg.model_dump_json(exclude={"checkpoint_minutes", "encoder_steps", "encoder_batch", "encoder_rate"}),
             *(str(device), features, speakers, canonical, landmarks, encoder),
-            code("training.loop training.face data.batches models.face_decoder models.face_encoder"),
+            code("training.loop training.face data.batches models.face_decoder models.face_encoder signal.warping"),
         ),
         log=log,
         live=live,

@@ -141,7 +141,8 @@ def train_voice_encoder(
             cfg.model_dump_json(exclude={"checkpoint_minutes"}),
             *(str(device), clips, _sound(shards.folder), face_features, *frozen, start, drawn),
             code(
-                "training.loop training.voice data.batches signal.audio data.shards models.losses models.voice_encoder models.face_encoder models.face_decoder"
+                "training.loop training.voice data.batches signal.audio signal.warping data.shards models.losses "
+                "models.voice_encoder models.face_encoder models.face_decoder"
             ),
         ),
         minutes=cfg.checkpoint_minutes,

@@ -1,50 +1,17 @@
-"""The face decoder: the spline against SciPy's, the warp against known motions, and what is drawn."""
+"""Smooth warps: the spline against SciPy's, the warp against known motions."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from mean_face import mean_face
 from scipy.interpolate import RBFInterpolator
 from torch.autograd import gradcheck
 from torch.nn.functional import grid_sample
 
-from s2f.models.face_decoder import PAPER, SMALL, FaceDecoder, FaceDecoderConfig, polyharmonic_matrix, spline_of, warp
-from s2f.study.paths import UserError
+from s2f.signal.warping import landmark_spline, polyharmonic_matrix, warp
 
-SIZE = SMALL.size
-TINY = FaceDecoderConfig(feature_dim=4, base=4, channels=(3, 2), landmark_hidden=5)
-
-
-def mean_face(size):
-    """A plain face in iBUG order: jaw, brows, nose, eyes, outer and (closed) inner lips."""
-
-    def arc(start, end, count, centre, radii):
-        turn = np.linspace(start, end, count, endpoint=end != start - 2 * np.pi)
-        return np.asarray(centre) + np.asarray(radii) * np.c_[np.cos(turn), np.sin(turn)]
-
-    pi = np.pi
-    parts = [
-        arc(pi, 0, 17, (0.5, 0.45), (0.33, 0.42)),
-        arc(pi, 2 * pi, 5, (0.35, 0.34), (0.10, 0.03)),
-        arc(pi, 2 * pi, 5, (0.65, 0.34), (0.10, 0.03)),
-        np.c_[np.full(4, 0.5), np.linspace(0.40, 0.55, 4)],
-        arc(pi, 0, 5, (0.5, 0.59), (0.07, 0.02)),
-        arc(pi, -pi, 6, (0.35, 0.41), (0.05, 0.018)),
-        arc(pi, -pi, 6, (0.65, 0.41), (0.05, 0.018)),
-        arc(pi, -pi, 12, (0.5, 0.72), (0.11, 0.04)),
-        arc(pi, -pi, 8, (0.5, 0.72), (0.08, 0.003)),
-    ]
-    return torch.from_numpy(size * np.concatenate(parts)).float()
-
-
-@pytest.fixture
-def decoder():
-    torch.manual_seed(0)
-    decoder = FaceDecoder(SMALL)
-    decoder.set_mean(mean_face(SIZE))
-    return decoder
+SIZE = 64
 
 
 def pixel_grid(size):
@@ -61,7 +28,7 @@ def look(image, points):
 
 def dense(displacement, size=SIZE):
     """The flow of a whole image whose mean landmarks move by `displacement`."""
-    return (spline_of(mean_face(size).double(), size).float() @ displacement).T.reshape(1, 2, size, size)
+    return (landmark_spline(mean_face(size).double(), size).float() @ displacement).T.reshape(1, 2, size, size)
 
 
 @settings(max_examples=20, deadline=None)
@@ -134,7 +101,7 @@ def test_painted_landmarks_arrive_at_the_predicted_ones():
 def test_landmarks_that_touch_do_not_upset_the_spline(rng):
     mean = mean_face(SIZE)
     mean[61:64] = mean[65:68].flip(0)  # inner lips closed exactly
-    matrix = spline_of(mean.double(), SIZE)
+    matrix = landmark_spline(mean.double(), SIZE)
     # Each landmark's own influence is at most a little above 1: nothing is amplified in float32.
     assert matrix.abs().max() < 1.5
 
@@ -144,51 +111,3 @@ def test_the_gradient_of_the_warp_is_that_of_finite_differences(rng):
     # Random flows meet the kinks of bilinear sampling with probability 0.
     flow = torch.from_numpy(rng.uniform(-0.4, 0.4, (1, 2, 4, 4))).requires_grad_()
     assert gradcheck(warp, (image, flow), eps=1e-7, atol=1e-4)
-
-
-@pytest.mark.parametrize(("config", "size"), [(PAPER, 224), (SMALL, 64)])
-def test_what_is_drawn_has_the_size_of_the_face(config, size):
-    assert config.size == size
-    decoder = FaceDecoder(config)
-    decoder.set_mean(mean_face(size))
-    with torch.inference_mode():
-        drawn = decoder(torch.zeros(1, config.feature_dim))
-        assert decoder.first(torch.zeros(1, config.feature_dim)).shape == (1, 1000)
-    assert drawn.image.shape == drawn.texture.shape == (1, 3, size, size)
-    assert 0 <= drawn.image.min() and drawn.image.max() <= 1
-
-
-def test_an_untrained_decoder_draws_mean_landmarks_and_does_not_warp(decoder):
-    drawn = decoder(torch.randn(2, SMALL.feature_dim))
-    assert torch.equal(drawn.landmarks, mean_face(SIZE).expand(2, 68, 2))
-    torch.testing.assert_close(drawn.image, drawn.texture, rtol=0, atol=2e-5)
-
-
-def test_the_landmarks_learn_from_the_image(decoder):
-    drawn = decoder(torch.randn(2, SMALL.feature_dim))
-    drawn.image.square().mean().backward()
-    assert decoder.landmarks[-1].weight.grad.abs().sum() > 0
-
-
-def test_the_first_layer_is_linear_in_the_feature(decoder):
-    a, b = torch.randn(2, 3, SMALL.feature_dim)
-    torch.testing.assert_close(decoder.first(a + b) - decoder.first(a), decoder.first(b) - decoder.first(0 * b))
-
-
-def test_a_decoder_without_mean_landmarks_says_so():
-    with pytest.raises(UserError, match="set_mean"):
-        FaceDecoder(TINY)(torch.zeros(1, 4))
-
-
-def test_the_mean_landmarks_travel_with_the_weights():
-    decoder, copy = FaceDecoder(TINY), FaceDecoder(TINY)
-    decoder.set_mean(mean_face(TINY.size))
-    copy.load_state_dict(decoder.state_dict())
-    feature = torch.randn(1, 4)
-    assert torch.equal(copy(feature).image, decoder(feature).image)
-
-
-@pytest.mark.parametrize("change", [{"channels": (4,)}, {"base": 0}, {"size": 64}])
-def test_impossible_settings_are_refused(change):
-    with pytest.raises(ValidationError):
-        FaceDecoderConfig.model_validate(SMALL.model_dump() | change)
