@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int, Shaped
 
-from s2f.data.manifest import HeldOut
+from s2f.data.corpus import HeldOut
 from s2f.metrics.likelihood_ratio import LikelihoodRatio
 from s2f.study.paths import UserError
 
@@ -21,11 +21,9 @@ class Gallery(NamedTuple):
     test: Bool[np.ndarray, "clips"]  # which of the held-out clips are test clips
 
     @classmethod
-    def of(
-        cls, held: HeldOut, features: Float32[np.ndarray, "photos dim"], owners: Shaped[np.ndarray, "photos"]
-    ) -> "Gallery":
-        """Templates of the held-out speakers; `owners` names the person in each photograph."""
-        templates = pd.DataFrame(features).groupby(owners).mean().astype(np.float32)
+    def of(cls, held: HeldOut, templates: pd.DataFrame) -> "Gallery":
+        """The templates of the held-out speakers, from those of everybody (`Corpus.templates`)."""
+        templates = templates.astype(np.float32)
         names, own = np.unique(held.speakers, return_inverse=True)
         validation = held.clips.loc[~held.test, "speaker_id"]
         if missing := sorted({*names, *validation} - set(templates.index)):
@@ -33,6 +31,6 @@ class Gallery(NamedTuple):
         faces, fitted = (templates.loc[people].to_numpy() for people in (names, validation))
         return cls(names, faces, own, fitted, held.test)
 
-    def likelihood_ratio(self, heard: Float[np.ndarray, "clips dim"], dims: int) -> LikelihoodRatio:
-        """The score fitted on the validation clips; `heard` are the predicted features of all held-out clips."""
-        return LikelihoodRatio.fit(heard[~self.test], self.validation, dims)
+    def likelihood_ratio(self, predicted: Float[np.ndarray, "clips dim"], dims: int) -> LikelihoodRatio:
+        """The score fitted on the validation clips; `predicted` are the features of all held-out clips."""
+        return LikelihoodRatio.fit(predicted[~self.test], self.validation, dims)

@@ -1,6 +1,7 @@
 """From voices to faces with trained models: features of clips and photographs, and drawn faces."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from s2f.models.voice_encoder import VoiceEncoder, for_inference
 from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram
 from s2f.signal.landmarks import MEASURES, measures
 from s2f.study.paths import UserError, write_json
+from s2f.study.precision import fast_dtype
 
+FACE_BATCH = 256  # photographs or drawn faces at a time
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
 # The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
 SEGMENT_SECONDS = 3.0
@@ -26,64 +29,107 @@ SEGMENT_SECONDS = 3.0
 STAGES = {"voice.safetensors": "train", "facts.json": "train", "face.safetensors": "face_model"}
 
 
-def voice_features(
-    encoder: VoiceEncoder,
-    shards: Shards,
-    clips: pd.DataFrame,
-    seconds: float,
-    batch: int,
-    device: torch.device,
-    tile_to: float | None = None,
-) -> Float32[np.ndarray, "clips feature_dim"]:
-    """Features of the first `seconds` of each clip, repeated up to `tile_to` (default: `seconds`) if shorter.
-
-    `clips`: rows of the manifest.
-    """
-    heard = round(seconds * SAMPLE_RATE)
-    length = max(heard, round((tile_to or seconds) * SAMPLE_RATE))
-    # Cut, then repeat: 3 s of a clip of 2 s, tiled to 6 s, are its 2 s three times, not 2 + 1 + 2 + 1.
-    clips = clips.assign(audio_samples=clips["audio_samples"].clip(upper=heard))
-
-    encoder.to(device).eval()
-    parts = (shards.gather(clips.iloc[rows], length) for rows in chunks(len(clips), batch))
-    return np.concatenate([_heard(encoder, waves, device) for waves in parts])
+def available_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def wave_features(
-    encoder: VoiceEncoder, waves: Int16[np.ndarray, "clips samples"], batch: int, device: torch.device
-) -> Float32[np.ndarray, "clips feature_dim"]:
-    """Features of recordings of one length, as `world.studio` makes them."""
-    encoder.to(device).eval()
-    return np.concatenate([_heard(encoder, waves[rows], device) for rows in chunks(len(waves), batch)])
+@dataclass(frozen=True)
+class VoiceModel:
+    """From recordings to predicted face features."""
+
+    encoder: VoiceEncoder
+    batch: int  # recordings at a time
+    device: torch.device
+
+    @classmethod
+    def fast(cls, encoder: VoiceEncoder, batch: int) -> "VoiceModel":
+        """A trained encoder made ready for inference, in the fastest precision of the device."""
+        device = available_device()
+        return cls(for_inference(encoder, fast_dtype(device)), batch, device)
+
+    @classmethod
+    def load(cls, models: str | Path, batch: int) -> "VoiceModel":
+        """The trained encoder of a folder of models, as `fast` makes it ready."""
+        return cls.fast(weights.load(Path(models) / "voice.safetensors", encoder=VoiceEncoder)["encoder"], batch)
+
+    def clip_features(
+        self, shards: Shards, clips: pd.DataFrame, seconds: float, tile_to: float | None = None
+    ) -> Float32[np.ndarray, "clips feature_dim"]:
+        """Features of the first seconds of clips.
+
+        Args:
+            shards: the sound.
+            clips: rows of the table of clips.
+            seconds: how much of each clip counts.
+            tile_to: the length (s) up to which a shorter clip is repeated (default: `seconds`).
+        """
+        samples = round(seconds * SAMPLE_RATE)
+        length = max(samples, round((tile_to or seconds) * SAMPLE_RATE))
+        # Cut, then repeat: 3 s of a clip of 2 s, tiled to 6 s, are its 2 s three times, not 2 + 1 + 2 + 1.
+        clips = clips.assign(audio_samples=clips["audio_samples"].clip(upper=samples))
+        return self._features(shards.gather(clips.iloc[rows], length) for rows in chunks(len(clips), self.batch))
+
+    def wave_features(self, waves: Int16[np.ndarray, "clips samples"]) -> Float32[np.ndarray, "clips feature_dim"]:
+        """Features of recordings of one length (16 kHz)."""
+        return self._features(waves[rows] for rows in chunks(len(waves), self.batch))
+
+    def _features(self, parts: Iterable[Int16[np.ndarray, "_ samples"]]) -> Float32[np.ndarray, "clips feature_dim"]:
+        encoder = self.encoder.to(self.device).eval()
+        with torch.inference_mode():
+            return np.concatenate(
+                [encoder(spectrogram(torch.from_numpy(waves).to(self.device))).cpu().numpy() for waves in parts]
+            )
 
 
-def _heard(
-    encoder: VoiceEncoder, waves: Int16[np.ndarray, "clips samples"], device: torch.device
-) -> Float32[np.ndarray, "clips feature_dim"]:
-    with torch.inference_mode():
-        return encoder(spectrogram(torch.from_numpy(waves).to(device))).cpu().numpy()
+@dataclass(frozen=True)
+class FaceModel:
+    """From photographs to face features, and from features to canonical faces."""
+
+    encoder: FaceEncoder
+    decoder: FaceDecoder
+    device: torch.device
+
+    @classmethod
+    def load(cls, models: str | Path) -> "FaceModel":
+        """The trained face encoder and decoder of a folder of models."""
+        parts = weights.load(Path(models) / "face.safetensors", encoder=FaceEncoder, decoder=FaceDecoder)
+        return cls(parts["encoder"], parts["decoder"], available_device())
+
+    def features(
+        self, photographs: UInt8[np.ndarray, "photographs size size 3"]
+    ) -> Float32[np.ndarray, "photographs feature_dim"]:
+        """Features of photographs, or of drawn faces."""
+        return photo_features(self.encoder, photographs, self.device)
+
+    def draw(
+        self, features: Float32[np.ndarray, "faces feature_dim"]
+    ) -> tuple[UInt8[np.ndarray, "faces size size 3"], Float32[np.ndarray, "faces 68 2"]]:
+        """The faces that go with features, and their landmarks (px)."""
+        return draw(self.decoder, features, self.device)
 
 
 def photo_features(
-    encoder: FaceEncoder, photos: UInt8[np.ndarray, "photos size size 3"], batch: int, device: torch.device
-) -> Float32[np.ndarray, "photos feature_dim"]:
+    encoder: FaceEncoder, photographs: UInt8[np.ndarray, "photographs size size 3"], device: torch.device
+) -> Float32[np.ndarray, "photographs feature_dim"]:
     """Features of photographs of faces."""
     encoder.to(device).eval()
     with torch.inference_mode():
         parts = [
-            encoder(as_images(torch.from_numpy(photos[rows]).to(device))).cpu() for rows in chunks(len(photos), batch)
+            encoder(as_images(torch.from_numpy(np.asarray(photographs[rows])).to(device))).cpu()
+            for rows in chunks(len(photographs), FACE_BATCH)
         ]
     return torch.cat(parts).numpy()
 
 
 def draw(
-    decoder: FaceDecoder, features: Float32[np.ndarray, "faces feature_dim"], batch: int, device: torch.device
+    decoder: FaceDecoder, features: Float32[np.ndarray, "faces feature_dim"], device: torch.device
 ) -> tuple[UInt8[np.ndarray, "faces size size 3"], Float32[np.ndarray, "faces 68 2"]]:
     """The faces that go with features, and their landmarks (px)."""
     decoder.to(device).eval()
     images, landmarks = [], []
     with torch.inference_mode():
-        for rows in chunks(len(features), batch):
+        for rows in chunks(len(features), FACE_BATCH):
             drawn = decoder(torch.from_numpy(features[rows]).to(device))
             images.append((drawn.image * 255).round().byte().permute(0, 2, 3, 1).cpu())
             landmarks.append(drawn.landmarks.cpu())
@@ -150,7 +196,7 @@ class Speech2Face:
             feature = self.voice_encoder(spectrogram(torch.from_numpy(whole)[None])).numpy()
         mean = np.array(self.facts["mean_feature"], np.float32)
         exaggerated = feature + exaggeration * (feature - mean)
-        images, landmarks = draw(self.face_decoder, exaggerated, 1, torch.device("cpu"))
+        images, landmarks = draw(self.face_decoder, exaggerated, torch.device("cpu"))
         return Face(images[0], landmarks[0], feature[0], self._spread(wave))
 
     def _spread(self, wave: Float32[np.ndarray, "samples"]) -> Spread | None:
@@ -163,7 +209,7 @@ class Speech2Face:
         first, second = features / np.linalg.norm(features, axis=1, keepdims=True)
         # From the chord: the cosine of a small angle has lost its digits.
         angle = 2 * np.arcsin(min(np.linalg.norm(first - second) / 2, 1))
-        _, landmarks = draw(self.face_decoder, features, 2, torch.device("cpu"))
+        _, landmarks = draw(self.face_decoder, features, torch.device("cpu"))
         ranges = np.sort(measures(landmarks), axis=0).T.tolist()
         return Spread(float(np.rad2deg(angle)), dict(zip(MEASURES, map(tuple, ranges), strict=True)))
 

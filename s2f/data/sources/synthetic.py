@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from numpy.lib.format import open_memmap
 
-from s2f.data import manifest
+from s2f.data import tables
+from s2f.data.corpus import Corpus
 from s2f.data.shards import ShardWriter
 from s2f.signal.audio import SAMPLE_RATE
 from s2f.study.config import World
@@ -27,6 +28,7 @@ from s2f.study.paths import UserError, replacing
 from s2f.synthetic import head, pool, render, sentences, skin, speech
 from s2f.synthetic.people import everybody
 from s2f.synthetic.people import identity as identity_of
+from s2f.synthetic.truth import Truth
 
 BLOCK = 16  # speakers; about a second of work, so little is lost by an interruption
 SHARD_SAMPLES = 2**26  # 128 MiB a file
@@ -37,77 +39,47 @@ CLIP_TRUTH = ("f0_hz", "vtl_cm", "wpm", "breath", "snr_db")  # what a session ch
 Arrays = dict[str, np.ndarray]
 
 
-def build(
-    people: pd.DataFrame,
-    *,
-    clips_per_speaker: dict[str, int],
-    seconds: dict[str, float],
-    photos_per_speaker: int,
-    size: int,
-    session_spread: float,
-    photo_spread: float,
-    seed: int,
-    folder: Path,
-    scratch: Path,
-    workers: int,
-) -> pd.DataFrame:
-    """Make the corpus in `folder` and return its manifest, a row a clip.
+def build(world: World, folder: Path, scratch: Path, people: pd.DataFrame | None = None) -> Corpus:
+    """Draw the people of a world and make the corpus of their recordings and photographs (`s2f.data.corpus`).
 
-    `people`: a row a speaker, with the columns of `world.people`; `clips_per_speaker` and the `seconds` of a
-    clip by split; `size` of an image in pixels; the spreads scale the nuisance of recordings and photographs.
-    Writes
+    Clip i of a speaker comes with photograph i (cyclically). Finished blocks stay in `scratch` until all is in place. A
+    script that calls this needs the guard `if __name__ == "__main__"` (`multiprocessing` starts fresh interpreters).
 
-        manifest.parquet, audio/<split>-*.i16     clip i of a speaker comes with photograph i (cyclically)
-        people.parquet                            `people` as given
-        faces/wild.npy, faces/photos.parquet      uint8 (photographs, size, size, 3); how each was taken
-        faces/canonical.npy, faces/landmarks.npy  uint8, float32 (speakers, 68, 2); rows of people.parquet
+    Args:
+        world: how many people, clips and photographs, and how voices and faces are linked.
+        folder: where the corpus goes.
+        scratch: where finished blocks wait for the rest.
+        people: the people, rows as `people.sample` makes them (default: drawn as `world` says).
 
-    Finished blocks stay in `scratch` until all is in place. A script that calls this needs the guard
-    `if __name__ == "__main__"` (`multiprocessing` starts fresh interpreters). UserError for a table that
-    lacks a column or repeats a speaker, and for a split without a number of clips or seconds.
+    Raises:
+        UserError: for a table of people that lacks a column or repeats a speaker.
     """
     folder, scratch = Path(folder), Path(scratch)
-    _check(people, clips_per_speaker, seconds)
-    people = people.reset_index(drop=True)
+    everyone = everybody(world) if people is None else people.reset_index(drop=True)
+    _check(everyone)
+    counts = {"train": world.train_clips, "val": world.test_clips, "test": world.test_clips, "face": 0}
     recordings = []
-    for split, members in people.groupby("split", sort=False):
-        if clips_per_speaker[split] == 0:
+    for split, members in everyone.groupby("split", sort=False):
+        if counts[split] == 0:
             continue
-        arguments = {"clips": clips_per_speaker[split], "seconds": seconds[split], "spread": session_spread}
-        recordings += _blocks(speech_block, members, arguments | {"seed": seed}, scratch)
-    arguments = {"photos": photos_per_speaker, "size": size, "spread": photo_spread, "seed": seed}
-    faces = _blocks(face_block, people, arguments, scratch)
-    _make([*recordings, *faces], workers)
+        seconds = world.train_seconds if split == "train" else world.test_seconds
+        arguments = {"clips": counts[split], "seconds": seconds, "spread": world.session_spread, "seed": world.seed}
+        recordings += _blocks(speech_block, members, arguments, scratch)
+    arguments = {"photos": world.photos, "size": world.size, "spread": world.photo_spread, "seed": world.seed}
+    faces = _blocks(face_block, everyone, arguments, scratch)
+    _make([*recordings, *faces], world.workers)
 
-    # The manifest vouches for all other files: it goes first and comes back last.
+    # The table of clips vouches for all other files: it goes first and comes back last.
     (folder / "manifest.parquet").unlink(missing_ok=True)
-    _join_faces(faces, folder / "faces")
-    clips = _join_recordings(recordings, photos_per_speaker, folder / "audio")
-    with replacing(folder / "people.parquet") as temporary:
-        people.to_parquet(temporary)
-    manifest.write(clips, folder / "manifest.parquet")
+    photographs = _join_faces(faces, folder / "faces")
+    clips = _join_recordings(recordings, world.photos, folder / "audio")
+    known = [name for name in tables.SCHEMAS["people"].columns if name in everyone]
+    tables.write(everyone[known], "people", folder / "people.parquet")
+    Truth(world, everyone.set_index("speaker_id"), photographs).write(folder / "truth")
+    tables.write(clips, "clips", folder / "manifest.parquet")
     for block in [*recordings, *faces]:
         block.path.unlink()
-    return clips
-
-
-def build_world(world: World, folder: Path, scratch: Path) -> pd.DataFrame:
-    """Draw the people of a world, make its corpus in `folder`, and return the manifest (see `build`)."""
-    unseen = {"val": world.test_clips, "test": world.test_clips}
-    lengths = {"val": world.test_seconds, "test": world.test_seconds}
-    return build(
-        everybody(world),
-        clips_per_speaker=unseen | {"train": world.train_clips, "face": 0},
-        seconds=lengths | {"train": world.train_seconds},
-        photos_per_speaker=world.photos,
-        size=world.size,
-        session_spread=world.session_spread,
-        photo_spread=world.photo_spread,
-        seed=world.seed,
-        folder=folder,
-        scratch=scratch,
-        workers=world.workers,
-    )
+    return Corpus.open(folder)
 
 
 class Block(NamedTuple):
@@ -235,16 +207,13 @@ def _packed(block: Block, photos: int, writer: ShardWriter) -> pd.DataFrame:
     return table.astype({"face": "Int64"})
 
 
-def _join_faces(blocks: list[Block], folder: Path) -> None:
-    """Join the images of all blocks, one block in memory at a time, and the table of photographs."""
+def _join_faces(blocks: list[Block], folder: Path) -> pd.DataFrame:
+    """Join the images of all blocks, one block in memory at a time; how each photograph was taken."""
     nuisance = np.concatenate([_array(block, "nuisance") for block in blocks])
     speakers = pd.concat([block.rows[["speaker_id", "split"]] for block in blocks])
-    photos = speakers.loc[speakers.index.repeat(blocks[0].arguments["photos"])].reset_index(drop=True)
-    photos = pd.concat([photos, pd.DataFrame(nuisance, columns=list(render.NUISANCE))], axis=1)
-    photos["glasses"] = photos["glasses"].astype(int)
-    with replacing(folder / "photos.parquet") as temporary:
-        photos.to_parquet(temporary)
-    for name, rows in (("wild", len(photos)), ("canonical", len(speakers)), ("landmarks", len(speakers))):
+    photographs = speakers.loc[speakers.index.repeat(blocks[0].arguments["photos"])].reset_index(drop=True)
+    tables.write(photographs, "photographs", folder / "photos.parquet")
+    for name, rows in (("wild", len(photographs)), ("canonical", len(speakers)), ("landmarks", len(speakers))):
         first = _array(blocks[0], name)
         with replacing(folder / f"{name}.npy") as temporary:
             joined = open_memmap(temporary, "w+", first.dtype, (rows, *first.shape[1:]))
@@ -254,6 +223,8 @@ def _join_faces(blocks: list[Block], folder: Path) -> None:
                 joined[start : start + len(part)] = part
                 start += len(part)
             joined.flush()
+    taken = pd.DataFrame(nuisance, columns=list(render.NUISANCE))
+    return taken.assign(glasses=taken["glasses"].astype(int))
 
 
 def _array(block: Block, name: str) -> np.ndarray:
@@ -265,7 +236,7 @@ def _entropy(seed: int, speaker_id: str, kind: str) -> np.random.SeedSequence:
     return np.random.SeedSequence([seed, zlib.crc32(speaker_id.encode()), zlib.crc32(kind.encode())])
 
 
-def _check(people: pd.DataFrame, clips_per_speaker: dict, seconds: dict) -> None:
+def _check(people: pd.DataFrame) -> None:
     faces = [f"face_{name}" for name in head.PARAMETERS]
     needed = {"speaker_id", "split", "glasses", *SPEAKER, *VOICE, *faces}
     if missing := sorted(needed - set(people.columns)):
@@ -273,8 +244,5 @@ def _check(people: pd.DataFrame, clips_per_speaker: dict, seconds: dict) -> None
     if people["speaker_id"].duplicated().any():
         twice = people.loc[people["speaker_id"].duplicated(), "speaker_id"].iloc[0]
         raise UserError(f"The people table holds speaker {twice!r} twice; give every speaker one row.")
-    for split in people["split"].unique():
-        if split not in clips_per_speaker or (clips_per_speaker[split] and split not in seconds):
-            raise UserError(f"Say how many clips of how many seconds each speaker of split {split!r} gets.")
     for _, speaker in people.iterrows():
         speech.voice_of(speaker)  # raises for a voice that cannot be had, before any work is done
