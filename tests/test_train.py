@@ -155,6 +155,14 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
         toy_fit(tmp_path, fail=7)
 
 
+def test_no_checkpoint_holds_a_loss_that_is_not_finite(tmp_path, uninterrupted):
+    """A fault that comes once (bad memory, say) must not be saved, or every later run would take it up again."""
+    with pytest.raises(UserError, match="not finite at step 8"):
+        toy_fit(tmp_path, fail=7, minutes=0.0)
+    model, _ = toy_fit(tmp_path)
+    assert outcome(tmp_path, model) == uninterrupted
+
+
 def test_a_second_training_of_a_run_waits_for_the_first(tmp_path, capsys):
     entered = []
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -254,11 +255,18 @@ def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: floa
         row |= {f"val_{name}": float(value) for name, value in validate(model).items()}
     model.train()
     if not all(math.isfinite(value) for value in row.values()):
-        raise UserError(f"The loss is not finite at step {progress.step}: use a lower learning rate.")
+        _refuse(progress.step)
     if not progress.rows or row[best_by] < min(earlier[best_by] for earlier in progress.rows):
         progress.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     progress.rows.append(row)
     progress.sums = {}
+
+
+def _refuse(step: int) -> NoReturn:
+    raise UserError(
+        f"The loss is not finite at step {step}: run it again to go on from the last checkpoint, and if that ends "
+        "in the same way, use a lower learning rate."
+    )
 
 
 def _write_curve(rows: list[dict[str, int | float]], log: Path) -> None:
@@ -268,6 +276,10 @@ def _write_curve(rows: list[dict[str, int | float]], log: Path) -> None:
 
 
 def _save(path: Path, model, adam, kept: dict[str, Tensor], progress: Progress, device: torch.device) -> None:
+    # A checkpoint that holds NaN would be taken up again by every later run.
+    numbers = (*model.state_dict().values(), *progress.sums.values())
+    if not all(torch.isfinite(value).all() for value in numbers):
+        _refuse(progress.step)
     state = {
         "model": model.state_dict(),
         "adam": adam.state_dict(),
