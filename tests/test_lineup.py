@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from s2f.fairness import lineup
-from s2f.metrics import retrieval
+from s2f.metrics import retrieval, similarity
 from s2f.metrics.bootstrap import Resampling
 from s2f.metrics.retrieval import Ranks
 from s2f.study.paths import UserError
@@ -21,12 +21,12 @@ def world(rng, n_speakers=60, clips=2, strength=0.6, dim=6):
     own = np.repeat(np.arange(n_speakers), clips)
     faces = rng.normal(size=(n_speakers, dim))
     voices = strength * faces[own] + np.sqrt(1 - strength**2) * rng.normal(size=(len(own), dim))
-    return lineup.Comparison(voices, faces, own, "cosine"), own
+    return lineup.Comparison(similarity.pairwise(voices, faces, "cosine"), own), own
 
 
 def above(compared, speakers, pools, best=None):
     pairs = compared.matching(2, speakers, QUICK).iloc[0]
-    return lineup.innocents_above(pairs, pairs if best is None else best, compared.placed, pools, QUICK)
+    return lineup.innocents_above(pairs, pairs if best is None else best, compared.ranks, pools, QUICK)
 
 
 def innocents(compared, row, pool):
@@ -56,9 +56,7 @@ def test_innocents_above_grow_in_proportion_beyond_the_gallery(rng):
 
 def test_a_score_that_knows_nothing_leaves_half_of_the_innocents_above(rng):
     compared, speakers = world(rng)
-    table = above(
-        compared._replace(voices=np.ones_like(compared.voices), faces=np.ones_like(compared.faces)), speakers, [9]
-    )
+    table = above(compared._replace(scores=np.ones_like(compared.scores)), speakers, [9])
     np.testing.assert_allclose(table["value"], table["chance"])
 
 
@@ -72,12 +70,12 @@ def test_no_innocent_above_leaves_the_exact_binomial_bound(rng):
 
 def test_first_matches_are_exact_up_to_the_gallery(rng):
     compared, speakers = world(rng)
-    table = lineup.first_matches(compared.placed, [5, 20], [1, 5], speakers, QUICK).set_index("found")
+    table = lineup.first_matches(compared.ranks, [5, 20], [1, 5], speakers, QUICK).set_index("found")
     assert table.index.tolist() == ["1_of_5", "1_of_20", "1_of_60", "5_of_20", "5_of_60"]
-    hits = retrieval.recall_at(compared.placed, 5, 20)
+    hits = retrieval.recall_at(compared.ranks, 5, 20)
     assert table.value["5_of_20"] == pytest.approx(hits.mean()) and table.exact.all()
     assert table.chance["5_of_20"] == 0.25
-    wrong = lineup.falsely_accused(compared.placed)
+    wrong = lineup.falsely_accused(compared.ranks)
     assert wrong.mean() == pytest.approx(1 - table.value["1_of_60"])
 
 
@@ -114,7 +112,7 @@ def test_pools_that_cannot_be_are_refused(rng):
     with pytest.raises(UserError, match="pool of 1 holds no innocent"):
         above(compared, speakers, [1, 10])
     with pytest.raises(UserError, match="61 people cannot be drawn"):
-        lineup.first_matches(compared.placed, [10], [1], speakers, QUICK, known=61)
+        lineup.first_matches(compared.ranks, [10], [1], speakers, QUICK, known=61)
 
 
 def test_the_first_match_is_compared_by_label_and_ties_are_shared():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from s2f.fairness import lineup
-from s2f.metrics import protocols
+from s2f.metrics import protocols, similarity
 from s2f.metrics.bootstrap import Resampling
 from s2f.plots import lineups, style
 
@@ -20,7 +20,7 @@ def one_style():
 def comparisons(rng):
     own, faces = np.repeat(np.arange(40), 2), rng.normal(size=(40, 5))
     voices = {name: faces[own] + noise * rng.normal(size=(80, 5)) for name, noise in (("ours", 1.0), ("oracle", 0.5))}
-    return {name: lineup.Comparison(heard, faces, own, "cosine") for name, heard in voices.items()}
+    return {name: lineup.Comparison(similarity.pairwise(heard, faces, "cosine"), own) for name, heard in voices.items()}
 
 
 def strata(rng):
@@ -30,7 +30,7 @@ def strata(rng):
 def innocents_above(rng):
     compared = comparisons(rng)["ours"]
     pairs = compared.matching(2, compared.own, QUICK, strata(rng)).iloc[0]
-    return lineups.innocents_above({"ours": lineup.innocents_above(pairs, pairs, compared.placed, [10, 5000], QUICK)})
+    return lineups.innocents_above({"ours": lineup.innocents_above(pairs, pairs, compared.ranks, [10, 5000], QUICK)})
 
 
 def match_rates(rng):

@@ -16,60 +16,62 @@ from jaxtyping import Float, Int, Shaped
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from s2f.metrics import bootstrap, retrieval, similarity
-from s2f.metrics import matching as matching_metrics
+from s2f.metrics import bootstrap, retrieval
 from s2f.metrics.bootstrap import Column, Resampling
+from s2f.metrics.matching import matching_from_scores
 from s2f.metrics.retrieval import Ranks
-from s2f.metrics.similarity import Metric
 from s2f.study.paths import UserError
 
 # The line through which chances are continued begins at a gallery smaller by this factor.
 SHRUNK = 4
+# The smallest gallery of which `first_matches` can say anything.
+FEWEST = 2 * SHRUNK
 # Scale of a score, e^low to e^high, within which `certainty_scale` searches.
 LOG_SCALES = (-7.0, 7.0)
 
 
 class Comparison(NamedTuple):
-    """Voices compared with the faces of a gallery by one score."""
+    """Voices compared with the faces of a gallery."""
 
-    voices: Float[np.ndarray, "clips dim"]
-    faces: Float[np.ndarray, "people face_dim"]
+    scores: Float[np.ndarray, "clips people"]  # larger when closer
     own: Int[np.ndarray, "clips"]  # which person speaks
-    metric: Metric
 
     @property
-    def scores(self) -> Float[np.ndarray, "clips people"]:
-        return similarity.pairwise(self.voices, self.faces, self.metric)
-
-    @property
-    def placed(self) -> Ranks:
-        return retrieval.ranks(self.voices, self.faces, self.own, self.metric)
+    def ranks(self) -> Ranks:
+        """The rank of each speaker's own face."""
+        return retrieval.ranks_from_scores(self.scores, self.own)
 
     def matching(
         self, n: int, speakers: Column, resampling: Resampling, strata: pd.DataFrame | None = None
     ) -> pd.DataFrame:
-        """`retrieval.matching` against the faces of the gallery."""
-        return matching_metrics.matching(
-            self.voices, self.faces[self.own], speakers, resampling, n, self.metric, strata
-        )
+        """`matching_from_scores` against the faces of the gallery."""
+        return matching_from_scores(self.scores, self.own, speakers, resampling, n, strata)
 
 
 def innocents_above(
-    matched: pd.Series, best: pd.Series, placed: Ranks, pools: Sequence[int], resampling: Resampling
+    matched: pd.Series, best: pd.Series | None, placed: Ranks, pools: Sequence[int], resampling: Resampling
 ) -> pd.DataFrame:
     """Expected number of innocent people who score above the true speaker, in pools of so many people and the gallery.
 
-    `matched`: the row of `retrieval.matching` (n = 2) against anybody; its interval resamples voices and faces. `best`:
-    that of the best possible observer. An innocent scores higher with probability 1 - value, so of N - 1 innocents
-    that many times N - 1 do: exactly for a pool drawn from the gallery (`exact`), on the supposition of like people
-    beyond it. If no innocent ever scored higher, resampling knows no spread, and `high` is the exact binomial bound,
-    speakers as trials. `median` is the number for the median recording.
+    An innocent scores higher with probability 1 - value, so of N - 1 innocents that many times N - 1 do: exactly for a
+    pool drawn from the gallery (`exact`), beyond it if the others are people of the same kind. If no innocent ever
+    scored higher, resampling knows no spread, and `high` is the exact binomial bound, with speakers as trials. `median`
+    is the number for the median recording.
+
+    Args:
+        matched: the row of `Comparison.matching` (n = 2) against anybody; its interval resamples voices and faces.
+        best: that of the best possible observer (None: not known).
+        placed: the ranks of the true speakers.
+        pools: the sizes, the true speaker included.
+        resampling: how the interval was made.
     """
     share, low, high = 1 - matched["value"], 1 - matched["high"], 1 - matched["low"]
     if share == 0:
         high = 1 - resampling.tail ** (1 / matched["n_speakers"])
     innocents = np.array(_sizes(pools, placed)) - 1
-    shares = {"value": share, "low": max(low, 0.0), "high": high, "chance": 0.5, "ceiling": 1 - best["value"]}
+    shares = {"value": share, "low": max(low, 0.0), "high": high, "chance": 0.5}
+    if best is not None:
+        shares["ceiling"] = 1 - best["value"]
     shares["median"] = np.median(1 - placed.wins)
     table = {"pool": innocents + 1, "exact": innocents <= placed.others}
     table |= {name: innocents * part for name, part in shares.items()}
@@ -100,8 +102,8 @@ def first_matches(
     binomial bound there.
     """
     known = placed.others + 1 if known is None else known
-    if not 2 * SHRUNK <= known <= placed.others + 1:
-        raise UserError(f"{known} people cannot be drawn from this gallery: use {2 * SHRUNK} to {placed.others + 1}.")
+    if not FEWEST <= known <= placed.others + 1:
+        raise UserError(f"{known} people cannot be drawn from this gallery: use {FEWEST} to {placed.others + 1}.")
     rows = []
     for k in ks:
         near, far = (_found(placed, k, size, speakers, resampling) for size in (known // SHRUNK, known))
@@ -156,7 +158,7 @@ TOP_MATCHES = ["group", "value", "low", "high", "chance", "ceiling", "n_clips", 
 
 def top_matches(
     scores: Float[np.ndarray, "clips people"],
-    best: Float[np.ndarray, "clips people"],
+    best: Float[np.ndarray, "clips people"] | None,
     own: Int[np.ndarray, "clips"],
     labels: pd.Series,
     speakers: Column,
@@ -165,11 +167,19 @@ def top_matches(
 ) -> pd.DataFrame:
     """How often the first match has another label than the true speaker: a row for `all`, and a label of the speaker.
 
-    `labels` has a row a person of the gallery. `chance` is that of a random person of the gallery, `ceiling` that of
-    the scores `best` of the best possible observer. A label of fewer than `minimum` speakers has their number only.
+    `chance` is that of a random person of the gallery. A label of too few speakers has their number only.
+
+    Args:
+        scores: larger when closer.
+        best: the scores of the best possible observer, for `ceiling` (None: not known).
+        own: which person of the gallery speaks.
+        labels: a row a person of the gallery.
+        speakers: who speaks in each clip.
+        resampling: how intervals are made.
+        minimum: the fewest speakers of a label with numbers.
     """
     ours, chance = top_match_differs(scores, own, labels.to_numpy())
-    ceiling, _ = top_match_differs(best, own, labels.to_numpy())
+    ceiling = np.full(len(own), np.nan) if best is None else top_match_differs(best, own, labels.to_numpy())[0]
     true, speakers, rows = labels.to_numpy()[own], np.asarray(speakers), []
     for group in ("all", *np.unique(true)):
         here = np.full(len(own), True) if group == "all" else true == group

@@ -51,7 +51,12 @@ class VoiceModel:
     @classmethod
     def load(cls, models: str | Path, batch: int) -> "VoiceModel":
         """The trained encoder of a folder of models, as `fast` makes it ready."""
-        return cls.fast(weights.load(Path(models) / "voice.safetensors", encoder=VoiceEncoder)["encoder"], batch)
+        return cls.fast(_voice_encoder(models), batch)
+
+    @classmethod
+    def exact(cls, models: str | Path, batch: int) -> "VoiceModel":
+        """The trained encoder of a folder of models as it was trained, in float32."""
+        return cls(_voice_encoder(models), batch, available_device())
 
     def clip_features(
         self, shards: Shards, clips: pd.DataFrame, seconds: float, tile_to: float | None = None
@@ -80,6 +85,10 @@ class VoiceModel:
             return np.concatenate(
                 [encoder(spectrogram(torch.from_numpy(waves).to(self.device))).cpu().numpy() for waves in parts]
             )
+
+
+def _voice_encoder(models: str | Path) -> VoiceEncoder:
+    return weights.load(Path(models) / "voice.safetensors", encoder=VoiceEncoder)["encoder"]
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ class Speech2Face:
         for name, stage in STAGES.items():
             if not (models / name).is_file():
                 raise UserError(f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder.")
-        voice = weights.load(models / "voice.safetensors", encoder=VoiceEncoder)["encoder"]
+        voice = _voice_encoder(models)
         decoder = weights.load(models / "face.safetensors", decoder=FaceDecoder)["decoder"]
         return cls(for_inference(voice, torch.float32), decoder, json.loads((models / "facts.json").read_text()))
 

@@ -9,7 +9,7 @@ averaged over the batch, so that neither the value nor the gradient of a clip de
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +102,13 @@ class Matcher(nn.Module):
         whitening = directions[:dims] * (len(face_features) ** 0.5 / spread[:dims, None])
         self.register_buffer("mean", mean)
         self.voice, self.face = (nn.Parameter(whitening.clone()) for _ in range(2))
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Tensor]) -> "Matcher":
+        """The matcher whose `state_dict` this was."""
+        matcher = cls(state["voice"], dims=len(state["voice"]))
+        matcher.load_state_dict(state)
+        return matcher
 
     def forward(
         self, v_s: Float[Tensor, "voices feature_dim"], v_f: Float[Tensor, "faces feature_dim"]

@@ -39,10 +39,11 @@ def innocents_above(curves: Mapping[str, pd.DataFrame]) -> Figure:
 def match_rates(matched: Mapping[int, Mapping[str, pd.DataFrame]], ceiling: str, listeners: Iterable = ()) -> Figure:
     """How often the true face is chosen out of n, by whom the others are: a panel for each n.
 
-    `matched` holds for each n the tables of `retrieval.matching` by score; the score `ceiling` is drawn as one. Where
-    n = 2, human `listeners` (`others`, `low`, `high`) are grey bands. Rows count the speakers of the largest n.
+    `matched` holds for each n the tables of `Comparison.matching` by score; the score `ceiling`, if there, is drawn as
+    one. Where n = 2, human `listeners` (`others`, `low`, `high`) are grey bands. Rows count the speakers of the largest
+    n.
     """
-    largest = matched[max(matched)][ceiling]
+    largest = next(iter(matched[max(matched)].values()))
     rows = largest["others"].tolist()
     fig, (line,) = style.axes(4.0 * len(matched) + 2.4, 0.5 * len(rows) + 1.9, ncols=len(matched), sharey=True)
     for ax, (n, tables) in zip(line, matched.items(), strict=True):
@@ -52,7 +53,8 @@ def match_rates(matched: Mapping[int, Mapping[str, pd.DataFrame]], ceiling: str,
             whiskers = style.whiskers(table["value"], table["low"], table["high"])
             look = {"fmt": MARKERS[step], "color": PALETTE[step], "label": f"{name}, 95 % interval"}
             ax.errorbar(table["value"], y, xerr=whiskers, **look)
-        ax.plot(tables[ceiling]["value"], range(len(rows)), "|", **CEILING_MARK)
+        if ceiling in tables:
+            ax.plot(tables[ceiling]["value"], range(len(rows)), "|", **CEILING_MARK)
         ax.axvline(1 / n, **CHANCE_LINE)
         for heard in listeners if n == 2 else ():
             if heard.others in rows:
@@ -75,7 +77,8 @@ def top_matches(tables: Mapping[str, pd.DataFrame]) -> Figure:
     whiskers = style.whiskers(table["value"], table["low"], table["high"])
     ax.errorbar(table["value"], y, xerr=whiskers, fmt="o", color=PALETTE[0], label="first match, 95 % interval")
     ax.plot(table["chance"], y, "D", color=QUIET, markerfacecolor="none", label="a random person of the gallery")
-    ax.plot(table["ceiling"], y, "|", **CEILING_MARK)
+    if table["ceiling"].notna().any():
+        ax.plot(table["ceiling"], y, "|", **CEILING_MARK)
     for edge in np.flatnonzero(table["attribute"].ne(table["attribute"].shift()))[1:]:
         ax.axhline(edge - 0.5, color="0.75", linewidth=0.8)  # between two attributes
     named = table["attribute"].str.replace("_", " ") + ": " + table["group"]

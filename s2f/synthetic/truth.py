@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int16, Shaped
+from scipy.special import softmax
 
 from s2f.signal.landmarks import measures
 from s2f.study.config import World
@@ -57,6 +58,10 @@ class Truth:
         """Whether each speaker's language is at home in another group (True) or in their own."""
         return self.of(speakers)["mismatched"].to_numpy(bool)
 
+    def correlations(self, columns: list[str]) -> pd.DataFrame:
+        """Correlations of the voice traits (rows) with face columns, within sex and five-year age class."""
+        return people.links(self.people, columns)
+
     # ---- the best possible observer
 
     def links(self, split: str = "test") -> dict[str, float]:
@@ -84,6 +89,12 @@ class Truth:
         """The ideal observer of these speakers' voices (or rows of traits), who knows `size` people of the world."""
         traits = voices if isinstance(voices, pd.DataFrame) else self.of(voices)
         return ideal_observer.observer(traits, self.world, size, seed)
+
+    def observer_among(self, voices: Iterable[str], known: Iterable[str]) -> ideal_observer.Observer:
+        """The ideal observer of these speakers' voices, whose knowledge of faces is that of the people `known`."""
+        population = self.of(known)
+        weights = softmax(self.log_likelihood(self.of(voices), population), axis=1)
+        return ideal_observer.Observer(population, weights)
 
     def measures(self, traits: pd.DataFrame) -> Float64[np.ndarray, "people 13"]:
         """The craniofacial measures (px) of the canonical faces of people, rows of `of` or `population`."""
@@ -127,3 +138,8 @@ class Truth:
         voice = speech.voice_of(traits)
         with speech.Espeak() as espeak:
             return speech.recording(espeak, voice, seconds, seed), voice
+
+    def read_aloud(self, text: str, seed: int, **voice) -> Int16[np.ndarray, "samples"]:
+        """The whole text (16 kHz), read by a synthetic voice behind which nobody stands: fields of `speech.Voice`."""
+        with speech.Espeak() as espeak:
+            return espeak.say(speech.Voice(**voice), text, seed)
