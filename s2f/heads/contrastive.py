@@ -22,7 +22,7 @@ from s2f.models.losses import Matcher, contrastive
 from s2f.models.voice_encoder import VoiceEncoder
 from s2f.signal.audio import SAMPLE_RATE
 from s2f.training.loop import code, cosine, fingerprint, fit, seeded
-from s2f.training.voice import SIZES, hear
+from s2f.training.voice import SIZES, features_of_waves
 
 MATCH_RATE = 0.01  # of Adam, all pairs at once
 
@@ -125,12 +125,12 @@ def from_scratch(
             return tensors(waves[rows[:, None], starts[:, None] + np.arange(samples)], target[rows])
 
         def loss_of(model, _step, heard, wanted):
-            return {"loss": 1 - F.cosine_similarity(hear(model, heard, cfg.precision), wanted).mean()}
+            return {"loss": 1 - F.cosine_similarity(features_of_waves(model, heard, cfg.precision), wanted).mean()}
 
         def ask(model, asked):
             batches = (torch.from_numpy(asked[rows]).to(device) for rows in chunks(len(asked), cfg.batch))
             with torch.inference_mode():
-                return torch.cat([hear(model, heard, cfg.precision) for heard in batches])
+                return torch.cat([features_of_waves(model, heard, cfg.precision) for heard in batches])
 
         def validate(model, watched=watched, target=target):
             wanted = torch.from_numpy(target[watched]).to(device)

@@ -53,10 +53,10 @@ VGG_FACE = FaceEncoderConfig(
 )
 
 
-def small(classes: int) -> FaceEncoderConfig:
-    """A network for 64-px faces that trains on a CPU in minutes; `classes` is the number of identities."""
+def small(classes: int, size: int = 64) -> FaceEncoderConfig:
+    """A network that trains on a CPU in minutes, for `classes` identities and photographs of `size` px."""
     return FaceEncoderConfig(
-        size=64,
+        size=size,
         blocks=((16,), (32, 32), (64, 64), (96,)),
         feature_dim=128,
         classes=classes,

@@ -150,13 +150,13 @@ def rebalance(
     """
     v_s = v_s.detach().requires_grad_()
     terms = _terms(v_s, v_f, decoder_first, logits)
-    norms = [pull(term, v_s, name) for name, term in zip(KEPT["paper"], terms, strict=True)]
+    norms = [gradient_norm(term, v_s, name) for name, term in zip(KEPT["paper"], terms, strict=True)]
     weights = Weights(lambda1=norms[0] / norms[1], lambda2=norms[0] / norms[2])
     log.info("gradient norms: first %.3g, cosine %.3g, distill %.3g -> %s", *norms, weights)
     return weights
 
 
-def pull(term: Scalar, v_s: Float[Tensor, "batch feature_dim"], name: str) -> float:
+def gradient_norm(term: Scalar, v_s: Float[Tensor, "batch feature_dim"], name: str) -> float:
     """Norm of a term's gradient at v_s, of single clips, averaged over the batch; UserError if there is none."""
     (gradient,) = torch.autograd.grad(term * len(v_s), v_s, retain_graph=True)
     norm = gradient.norm(dim=1).mean().item()
