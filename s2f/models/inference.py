@@ -125,7 +125,7 @@ def photo_features(
     encoder.to(device).eval()
     with torch.inference_mode():
         parts = [
-            encoder(as_images(torch.from_numpy(np.asarray(photographs[rows])).to(device))).cpu()
+            encoder(as_images(torch.from_numpy(np.array(photographs[rows])).to(device))).cpu()
             for rows in chunks(len(photographs), FACE_BATCH)
         ]
     return torch.cat(parts).numpy()

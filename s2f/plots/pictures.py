@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +23,14 @@ def gallery(rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], capt
     for ax, caption in zip(axes[0], captions, strict=True):
         ax.set_title(caption, fontsize="small", loc="center")
     return fig
+
+
+def captions(people: pd.DataFrame, *labels: str) -> list[str]:
+    """What is known of each person (row), such as "M, 34, G1"; labels without a value are left out."""
+    return [
+        ", ".join(f"{value:.0f}" if isinstance(value, float) else value for value in person if not pd.isna(value))
+        for person in people[list(labels)].itertuples(index=False)
+    ]
 
 
 def retrieved(
