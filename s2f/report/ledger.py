@@ -1,6 +1,6 @@
 """The ledger: each experiment of the paper, what was published, where ours is, and why the two differ.
 
-`paper.yaml` lists the experiments in the order of the paper, then those that go beyond it. An experiment has groups of
+`ledger.yaml` lists the experiments in the order of the paper, then those that go beyond it. An experiment has groups of
 rows; a row is a published number, or, where the paper shows only pictures, a finding in a sentence.
 """
 
@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from s2f.study.paths import UserError
 
-PAPER = Path(__file__).with_suffix(".yaml")
+LEDGER = Path(__file__).with_suffix(".yaml")
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(str.strip)]
 Unit = Literal[
@@ -44,7 +44,8 @@ class Group(Part):
     title: Text
     unit: Unit
     finding: Text | None = None  # of the rows that have neither a number nor a finding of their own
-    why_differs: Text
+    why_differs: Text  # in any corpus
+    in_synthetic_world: Text | None = None  # what is to be added where the corpus is one
     rows: list[Reported] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -74,6 +75,12 @@ class Experiment(Part):
     figures: list[Figure] = []
     groups: list[Group] = []
     beyond: bool = False
+
+    @property
+    def stages(self) -> set[str]:
+        """The names of the results (or, of pictures, the folders of figures) that show it."""
+        ours = [row.ours for group in self.groups for row in group.rows if row.ours]
+        return {key.split(".")[0] for key in ours} or {figure.file.split("/")[0] for figure in self.figures}
 
     @model_validator(mode="after")
     def _keys_begin_with_the_id(self) -> "Experiment":
@@ -115,6 +122,21 @@ class Ledger(Part):
             for row in group.rows
         ]
 
+    def explained(self, synthetic: bool) -> "Ledger":
+        """The ledger in which `why_differs` says all there is to say of a corpus, a synthetic world or not."""
+
+        def with_reasons(group: Group) -> Group:
+            more = group.in_synthetic_world if synthetic else None
+            reasons = f"{group.why_differs} {more}" if more else group.why_differs
+            return group.model_copy(update={"why_differs": reasons, "in_synthetic_world": None})
+
+        return Ledger(
+            experiments=[
+                experiment.model_copy(update={"groups": [with_reasons(group) for group in experiment.groups]})
+                for experiment in self.experiments
+            ]
+        )
+
     def reported(self, prefix: str) -> dict[str, float]:
         """The published numbers whose keys begin with `prefix.`, by the rest of the key."""
         lead = f"{prefix}."
@@ -125,7 +147,7 @@ class Ledger(Part):
         }
 
 
-def load(path: Path = PAPER) -> Ledger:
+def load(path: Path = LEDGER) -> Ledger:
     """Read a ledger. UserError names the entry that is wrong, or what stands twice."""
     try:
         ledger = Ledger(experiments=YAML(typ="safe", pure=True).load(path))

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from s2f.fairness.audit import FAMILIES
 from s2f.report.ledger import Entry, Experiment, Group, Ledger
 from s2f.study.paths import UserError, replacing, write_json
 
@@ -79,6 +78,7 @@ class Table(NamedTuple):
 
     @property
     def empty(self) -> bool:
+        """Whether the study has no counterpart of any row."""
         return all(row.ours is None for row in self.rows)
 
 
@@ -128,14 +128,59 @@ def lookup(results: dict, key: str, complete: bool = True):
     return value
 
 
-def ledger_rows(ledger: Ledger, results: dict, complete: bool = True) -> list[Row]:
-    """Each row of the ledger with our number, in the unit of the paper; see `lookup` for results that are missing."""
-    return [_row(entry, results, complete) for entry in ledger.entries]
+def synthetic(results: dict) -> bool:
+    """Whether the corpus is a synthetic world: only of such a one are the links between voice and face known."""
+    return "links" in results.get("data", {})
 
 
-def _row(entry: Entry, results: dict, complete: bool) -> Row:
-    value = None if entry.ours is None else lookup(results, entry.ours, complete)
-    if value is None:
+class Covered(NamedTuple):
+    """What a study can show of a ledger."""
+
+    ledger: Ledger
+    left_out: list[str]  # a sentence for each reason to leave experiments out
+
+
+def covered(ledger: Ledger, results: dict, figures: Path, complete: bool = True) -> Covered:
+    """The ledger without what a study has no numbers and figures of.
+
+    Args:
+        ledger: all experiments.
+        results: what the stages left, by file name.
+        figures: the folder results/figures.
+        complete: whether the study must have everything; then nothing is left out, and what is missing is an error
+            where it is used.
+    """
+    ledger = ledger.explained(synthetic(results))
+    if complete:
+        return Covered(ledger, [])
+    kept, no_stage, no_label = [], [], []
+    for experiment in ledger.experiments:
+        groups = []
+        for group in experiment.groups:
+            rows = [row for row in group.rows if row.ours and lookup(results, row.ours, complete=False) is not None]
+            if rows:
+                groups.append(group.model_copy(update={"rows": rows}))
+        pictures = [figure for figure in experiment.figures if (figures / f"{figure.file}.png").exists()]
+        if groups or pictures:
+            kept.append(experiment.model_copy(update={"groups": groups, "figures": pictures}))
+        elif experiment.stages & set(results):
+            no_label.append(experiment.where)
+        else:
+            no_stage.append(experiment.where)
+    sentences = {
+        "Left out, because this study has no such stage": no_stage,
+        "Left out, because this corpus lacks the truth, the labels or the number of people that they need": no_label,
+    }
+    return Covered(Ledger(experiments=kept), [f"{why}: {'; '.join(who)}." for why, who in sentences.items() if who])
+
+
+def ledger_rows(ledger: Ledger, results: dict) -> list[Row]:
+    """Each row of the ledger with our number, in the unit of the paper; UserError for a result that is missing."""
+    return [_row(entry, results) for entry in ledger.entries]
+
+
+def _row(entry: Entry, results: dict) -> Row:
+    if entry.ours is None or (value := lookup(results, entry.ours)) is None:
         return Row(entry)
     if not isinstance(value, int | float):
         raise UserError(f"The result {entry.ours!r} of entry {entry.key!r} is not a number; mend the key.")
@@ -150,22 +195,14 @@ def _row(entry: Entry, results: dict, complete: bool) -> Row:
     return Row(entry, **scaled)
 
 
-def sections(ledger: Ledger, rows: Sequence[Row], figures: Path, complete: bool = True) -> list[Section]:
-    """The experiments with their rows, figures (`figures` is the folder results/figures) and code.
-
-    A figure that is not there is an error, or, where the study is not `complete`, left out.
-    """
+def sections(ledger: Ledger, rows: Sequence[Row], figures: Path) -> list[Section]:
+    """The experiments with their rows, figures and code; UserError for a figure that is not in the folder `figures`."""
     by_key = {row.entry.key: row for row in rows}
-    paths = {figure.file: figures / f"{figure.file}.png" for part in ledger.experiments for figure in part.figures}
     return [
         Section(
             experiment,
             [Table(group, [by_key[row.key] for row in group.rows]) for group in experiment.groups],
-            [
-                _picture(paths[figure.file], figure.caption)
-                for figure in experiment.figures
-                if complete or paths[figure.file].exists()
-            ],
+            [_picture(figures / f"{figure.file}.png", figure.caption) for figure in experiment.figures],
             {name: source(name) for name in experiment.functions},
         )
         for experiment in ledger.experiments
@@ -197,7 +234,11 @@ def source(name: str) -> str:
 def gaps(groups: dict) -> list[dict]:
     """Gaps between groups, of all metrics and attributes: the one that luck explains least first.
 
-    `groups` as `s2f.fairness.planted_effects.nested` makes them. Each with its `metric`, its `attribute` and the group that is `last`.
+    Args:
+        groups: the numbers of the audit by metric, attribute and group, as results/audit.json holds them.
+
+    Returns:
+        The numbers of each gap, with its `metric`, its `attribute` and the group that is `last`.
     """
     found = []
     for metric, attributes in groups.items():
@@ -234,44 +275,49 @@ def served(groups: dict) -> list[Served]:
         Served(attribute, group, row["n_speakers"], [by[attribute][group] for by in groups.values()])
         for attribute, members in first.items()
         for group, row in members.items()
-        if group not in FAMILIES
+        if "n_speakers" in row  # gaps, ratios and worst groups sum an attribute up
     ]
     return sorted(found, key=lambda group: (group.attribute != "all", group.furthest))
 
 
 def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str, complete: bool = True) -> None:
-    """Write report.json, report.html, model_card.md and datasheet.md into `folder`, where the `figures` are too.
+    """Write report.json, report.html, model_card.md and datasheet.md.
 
-    `speakers` is a sentence on whose voices the study has heard. Results or figures that are not there are errors;
-    where the study is not `complete`, what rests on them is left out.
+    Args:
+        folder: the folder results/, where the figures are too.
+        ledger: all experiments.
+        results: what the stages left, by file name.
+        title: of the page.
+        speakers: a sentence on whose voices the study has heard.
+        complete: whether results or figures that are not there are errors; if not, what rests on them is left out.
     """
-    rows = ledger_rows(ledger, results, complete)
+    figures = folder / "figures"
+    shown, left_out = covered(ledger, results, figures, complete)
+    rows = ledger_rows(shown, results)
+    headlines = [row for row in rows if row.entry.headline and row.ours is not None]
     groups = lookup(results, "audit.groups", complete) or {}
     found = {
         "worst": lookup(results, "audit.worst.sentence", complete),
         "gaps": gaps(groups),
-        "planted": lookup(results, "audit.planted", complete),
-        "controls": sorted(lookup(results, "evaluate.controls", complete) or [], key=lambda row: -row["bound"]),
+        "planted": lookup(results, "audit.planted", False),
+        "controls": sorted(lookup(results, "evaluate.controls", False) or [], key=lambda row: -row["bound"]),
+        "title": title,
+        "caveat": f"{CAVEAT} {speakers}",
     }
-    headlines = [row for row in rows if row.entry.headline and row.ours is not None]
-    write_json(
-        found
-        | {
-            "title": title,
-            "caveat": f"{CAVEAT} {speakers}",
-            "rows": [row.record() for row in rows],
-            "headlines": [row.entry.key for row in headlines],
-            "figures": [figure.model_dump() for part in ledger.experiments for figure in part.figures],
-        },
-        folder / "report.json",
-    )
-    content = found | {"title": title, "caveat": f"{CAVEAT} {speakers}", "speakers": speakers, "headlines": headlines}
+    report = found | {
+        "rows": [row.record() for row in rows],
+        "headlines": [row.entry.key for row in headlines],
+        "figures": [figure.model_dump() for experiment in shown.experiments for figure in experiment.figures],
+    }
+    write_json(report, folder / "report.json")
+    content = found | {"speakers": speakers, "headlines": headlines, "left_out": left_out}
+    data = {"data": lookup(results, "data", complete), "synthetic": synthetic(results)}
     page = _environment(html=True).get_template("page.html.j2")
     sheet = _environment(html=False).get_template("datasheet.md.j2")
     texts = {
-        "report.html": page.render(content, sections=sections(ledger, rows, folder / "figures", complete)),
+        "report.html": page.render(content, sections=sections(shown, rows, figures)),
         "model_card.md": model_card(content | {"metrics": list(groups), "served": served(groups)}),
-        "datasheet.md": sheet.render(content, data=lookup(results, "data", complete)),
+        "datasheet.md": sheet.render(content, **data),
     }
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
@@ -325,10 +371,12 @@ def printed(value: float | None) -> str:
 
 
 def interval(low: Number, high: Number) -> str:
+    """Both ends in brackets, or nothing."""
     return "" if low is None else f"[{number(low)}, {number(high)}]"
 
 
 def percent(share: Number) -> str:
+    """A share as a whole percentage, or a dash."""
     return "–" if share is None else f"{share:.0%}"
 
 

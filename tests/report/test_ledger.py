@@ -75,7 +75,7 @@ def test_what_has_no_number_has_a_finding_in_words():
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path, before, after, message):
-    path = tmp_path / "paper.yaml"
+    path = tmp_path / "ledger.yaml"
     path.write_text(LEDGER)
     assert load(path).entries[0].where == "Table 2"
     path.write_text(LEDGER.replace(before, after))
@@ -86,3 +86,16 @@ def test_a_wrong_entry_is_named(tmp_path, before, after, message):
 def test_numbers_of_one_table_by_the_rest_of_their_key():
     assert reported("fig5c")["nasal_index"] == 0.38
     assert "within.nasal_index" not in reported("fig5c")  # a finding, no number
+
+
+def test_what_holds_in_the_synthetic_world_is_said_of_no_other_corpus(tmp_path):
+    path = tmp_path / "ledger.yaml"
+    path.write_text(LEDGER.replace("another feature", "another feature.\n      in_synthetic_world: Links are known."))
+    for synthetic, reasons in ((True, "another feature. Links are known."), (False, "another feature.")):
+        (entry,) = load(path).explained(synthetic).entries
+        assert entry.why_differs == reasons
+
+
+def test_no_reason_of_the_ledger_is_about_the_synthetic_world_for_other_corpora():
+    for entry in load().explained(synthetic=False).entries:
+        assert "synthetic" not in entry.why_differs or "null_world" in entry.key, entry.key

@@ -253,24 +253,40 @@ def test_the_card_and_the_json_have_the_numbers_of_the_page(folder, ledger, resu
     assert load_results(folder) == {}  # the report is no result that a report reads
 
 
-def test_the_same_results_give_the_same_bytes(folder, ledger, results):
-    names = ("report.json", "report.html", "model_card.md", "datasheet.md")
-    page_of(folder, ledger, results)
-    first = [(folder / name).read_bytes() for name in names]
-    page_of(folder, ledger, results)
-    assert first == [(folder / name).read_bytes() for name in names]
-
-
-def test_what_is_missing_is_named_or_left_out_where_the_study_is_not_complete(folder, ledger, results):
+def test_what_is_missing_is_an_error_in_a_complete_study(folder, ledger, results):
     (folder / "figures" / "evaluate" / "broad.png").unlink()
     with pytest.raises(UserError, match="broad.png"):
         write(folder, ledger, results, "A study", SPEAKERS)
-    del results["retrieval"], results["audit"], results["evaluate"]["controls"]
+    del results["retrieval"]
     with pytest.raises(UserError, match="retrieval.recall"):
         write(folder, ledger, results, "A study", SPEAKERS)
+
+
+def test_other_studies_leave_out_rows_figures_and_experiments_and_say_once_which_and_why(folder, ledger, results):
+    (folder / "figures" / "evaluate" / "broad.png").unlink()
+    del results["retrieval"], results["audit"], results["evaluate"]["controls"], results["evaluate"]["x"]
     page = page_of(folder, ledger, results, complete=False)
-    assert "Paper: the recall 0.50, the chance 0.50. Not in this study." in page
-    assert "Faces of 1 speaker" not in page and "Angles." in page
+    assert re.findall('<section id="(.*?)">', page) == ["angles"]
+    assert "Faces of 1 speaker" not in page and "Angles." in page and "Not in this study" not in page
+    assert page.count("this study has no such stage: Search; Audit.") == 1
+    assert page.count("or the number of people that they need: Controls.") == 1
+    assert [row["key"] for row in json.loads((folder / "report.json").read_text())["rows"]] == ["angles.angle"]
+
+
+def test_a_row_without_a_number_is_left_out_of_a_group_that_has_others(folder, ledger, results):
+    del results["retrieval"]["recall"]["chance"]
+    page = page_of(folder, ledger, results, complete=False)
+    assert "the recall" in page and "the chance" not in page
+
+
+def test_the_sheets_of_a_corpus_without_truth_do_not_speak_of_a_synthetic_world(folder, ledger, results):
+    del results["data"]["links"], results["data"]["mismatched_share"], results["audit"]["planted"]
+    del results["evaluate"]["controls"]
+    write(folder, ledger, results, "A study", "Twelve people were recorded.", complete=False)
+    for name in ("model_card.md", "datasheet.md"):
+        text = (folder / name).read_text()
+        assert not re.search("synthe|do not exist|planted|true by construction|invented", text), name
+    assert "| training | 1,500 | 4,500 | 7.50 |" in (folder / "datasheet.md").read_text()
 
 
 def test_code_is_found_without_importing_it():
