@@ -38,10 +38,6 @@ LINES = (
         "paper's voice encoder, bfloat16 channels last, beside float32 eager", "test_paper_encoder", 1,
         "at most 0.35 of plain", lambda ours, plain: ours / plain <= 0.35,
     ),
-    Line(
-        "first 10 of 1,000,000 x 512 for each of 1,000 voices, exact, beside faiss flat", "test_search", 1000,
-        "faster than plain", lambda ours, plain: ours < plain,
-    ),
 )  # fmt: skip
 
 
@@ -54,7 +50,7 @@ def table(measured: dict) -> str:
     machine = measured["machine_info"]
     rows = [
         f"{machine['cpu']['brand_raw']}, torch {machine['torch']}, Python {machine['python_version']}, one thread, "
-        f"{measured['datetime'][:10]}. Times are CPU milliseconds for one clip of 6 s (in search: one voice), medians.",
+        f"{measured['datetime'][:10]}. Times are CPU milliseconds for one clip of 6 s, medians.",
         "",
         "| what | ours | clips/s | plain | ours / plain | asked | |",
         "|---|---:|---:|---:|---:|---|---|",
@@ -62,8 +58,6 @@ def table(measured: dict) -> str:
         "",
         f"The paper's encoder in bfloat16 gives the feature of float32 to a cosine of "
         f"{benchmarks['test_paper_encoder']['extra_info']['cosine']:.6f} (asked: above 0.9999).",
-        "",
-        searched(*(benchmarks[name]["extra_info"] for name in ("test_search", "test_search_plain"))),
     ]
     return "\n".join(rows)
 
@@ -78,15 +72,6 @@ def row(line: Line, benchmarks: dict) -> str:
     met = "" if line.met is None else "met" if line.met(ours, plain) else "missed"
     cells = [line.what, digits(ours), digits(1000 / ours), *beside, line.asked, met]
     return f"| {' | '.join(cells)} |"
-
-
-def searched(ours: dict, plain: dict) -> str:
-    """What the search for all voices takes on the clock and in memory."""
-    return (
-        f"Alone on {ours['cores']} cores, the search for all 1,000 voices takes {ours['seconds']:.2g} s (faiss "
-        f"{plain['seconds']:.2g} s) and, with the gallery, {ours['gib']:.2g} GiB (faiss {plain['gib']:.2g} GiB; asked: "
-        f"below 4). Faiss, which adds up in float32, has the same row in {plain['same']:.4%} of the places."
-    )
 
 
 def digits(number: float) -> str:

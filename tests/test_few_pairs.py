@@ -42,8 +42,8 @@ def test_contrastive_maps_find_what_a_voice_tells(rng):
         return contrastive.contrastive_scores([voice], faces, fold, 12, [0, 40])
 
     plain = ridge.scores(ridge.predict([voice], faces, fold), faces, fold)
-    wins = paired.placed(others_faces_only(say, faces, fold)).wins.mean()
-    assert wins > 0.9 and wins > paired.placed(plain).wins.mean() + 0.05
+    wins = paired.ranks(others_faces_only(say, faces, fold)).wins.mean()
+    assert wins > 0.9 and wins > paired.ranks(plain).wins.mean() + 0.05
 
 
 def test_contrastive_maps_find_other_people(rng):
@@ -51,13 +51,13 @@ def test_contrastive_maps_find_other_people(rng):
     voice, faces = (part := rng.normal(size=(200, 6))), part @ mixing + 0.5 * rng.normal(size=(200, 8))
     fold = ridge.folds(np.arange(150), 4, seed=0)
     learned, others = ([voice[:150]], faces[:150], fold), ([voice[150:]], faces[150:])
-    assert paired.placed(contrastive.contrastive_elsewhere(*learned, *others, 6, [0, 20])).wins.mean() > 0.9
+    assert paired.ranks(contrastive.contrastive_elsewhere(*learned, *others, 6, [0, 20])).wins.mean() > 0.9
 
 
 def test_unrelated_pairs_are_at_chance(rng):
     """Among all faces as well, where a regression, drawn to those that it knows, does worse."""
     voice, faces, fold = rng.normal(size=(160, 6)), rng.normal(size=(160, 8)), ridge.folds(np.arange(160), 4, 0)
-    wins = paired.placed(contrastive.contrastive_scores([voice], faces, fold, 8, [0, 20])).wins
+    wins = paired.ranks(contrastive.contrastive_scores([voice], faces, fold, 8, [0, 20])).wins
     assert abs(wins.mean() - 0.5) < 4 * (1 / 12 / 160) ** 0.5  # four standard errors of a mean of uniform numbers
 
 
@@ -81,7 +81,7 @@ def test_from_scratch_learns_and_goes_on_where_it_was(voices, tmp_path):
         return contrastive.from_scratch(waves, faces, fold, QUICK, **place)
 
     said = others_faces_only(say, faces, fold)
-    assert paired.placed(ridge.scores(said, faces, fold)).wins.mean() > 0.8
+    assert paired.ranks(ridge.scores(said, faces, fold)).wins.mean() > 0.8
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("state.pt")}
     assert np.array_equal(say(faces), said)  # from the checkpoints: nothing is trained or written again
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("state.pt")} == written

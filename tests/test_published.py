@@ -188,7 +188,7 @@ def test_a_planted_difference_lies_in_its_interval_and_shuffled_pairs_are_at_cha
 
 def test_recall_and_choice_are_those_of_the_ranks(rng):
     system = rng.normal(size=(40, 40))
-    placed = paired.placed(system)
+    found = paired.ranks(system)
     assert list(placed.better) == [(row > row[i]).sum() for i, row in enumerate(system)]
     recall = paired.recall({"it": system}, "it", (1, 5), 20, QUICK).set_index("k")
     assert recall.at[5, "value"] == pytest.approx(retrieval.recall_at(placed, 5, 20).mean())
@@ -223,7 +223,7 @@ def test_a_head_learns_a_planted_map(rng):
     fold = ridge.folds(np.arange(200), 5, seed=0)
     said = ridge.predict([voice, noise], target, fold)
     assert ridge.explained(target, said, np.arange(200), QUICK).low > 0.7
-    wins = paired.placed(ridge.scores(said, target, fold)).wins
+    wins = paired.ranks(ridge.scores(said, target, fold)).wins
     assert wins.mean() > 0.95
     kernel = ridge.predict([voice], target, fold, components=100)
     assert ridge.explained(target, kernel, np.arange(200), QUICK).value > 0.5
@@ -235,7 +235,7 @@ def test_unrelated_pairs_are_at_chance_among_faces_that_no_head_has_seen(rng):
     system = ridge.scores(ridge.predict([voice + rng.normal(size=voice.shape)], faces, fold), faces, fold)
     unseen = paired.matching({"it": system}, "it", QUICK, allowed=fold[:, None] == fold)
     assert unseen["low"].item() < 0.5 < unseen["high"].item()
-    assert paired.placed(system).wins.mean() < unseen["value"].item()
+    assert paired.ranks(system).wins.mean() < unseen["value"].item()
 
 
 def test_missing_statistics_are_filled_in(rng):
@@ -250,8 +250,8 @@ def test_learned_scores_and_other_people(rng):
     voice, other = rng.normal(size=(150, 8)), rng.normal(size=(50, 8))
     faces, others = voice @ mixing + rng.normal(size=(150, 6)), other @ mixing + rng.normal(size=(50, 6))
     fold = ridge.folds(np.arange(150), 5, seed=0)
-    assert paired.placed(ridge.learned_scores([voice], faces, faces, fold, 6)).wins.mean() > 0.9
-    assert paired.placed(ridge.elsewhere([voice], faces, [other], others)).wins.mean() > 0.9
+    assert paired.ranks(ridge.learned_scores([voice], faces, faces, fold, 6)).wins.mean() > 0.9
+    assert paired.ranks(ridge.elsewhere([voice], faces, [other], others)).wins.mean() > 0.9
 
 
 # Reading many files
@@ -337,7 +337,7 @@ def test_the_original_measured(rng):
     fold = ridge.folds(sample.who, 4, seed=0)
     systems = original.systems(sample, fold)
     assert set(systems) == {"exg0", "f2f", "exg0, distance", "f2f, distance"}
-    assert paired.placed(systems["exg0"]).wins.mean() == 1  # half of the true face, without noise
+    assert paired.ranks(systems["exg0"]).wins.mean() == 1  # half of the true face, without noise
     people = original.people(sample)
     assert set(original.strata(sample)) == {"sex", "age_band", "sex_and_age_band"}
     assert set(people["sex"]) == {"F", "M"} and set(people["age_band"]) <= set(published.AGE_BANDS)

@@ -4,9 +4,9 @@ Every value stands beside chance, beside observers who know nothing but an attri
 the best possible observer, on the same trials. Ties are shared, so that an embedding that knows nothing scores exactly
 chance. Against people of the same sex, group and age (stratum GNA) an attribute is worth nothing.
 
-Matching exists twice. `retrieval.matching` is the exact expectation over every choice of opponents: no draw adds noise.
-Here it goes by lists of trials (`s2f.data.trials`), as the field does: another system can be judged on the same trials, and
-ours on published ones.
+Matching exists twice. `matching.matching` is the exact expectation over every choice of opponents: no draw adds noise.
+Here it goes by lists of trials (`s2f.data.trials`), as the field does: another system can be judged on the same trials,
+and ours on published ones.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -91,7 +91,7 @@ def test_a_constant_embedding_scores_chance_exactly_by_every_road(metric, rng):
     shown, sides = nobody.to_numpy()[own], (speakers, QUICK)
     ranked = [retrieval.ranks(heard, nobody.to_numpy(), own, metric)]
     if metric != "l1":
-        ranked.append(search.rank_of(heard, nobody.to_numpy(), own, metric))
+        ranked.append(search.ranks_by_size(heard, nobody.to_numpy(), own, [100], metric)[100])
     verification = verification_metrics.verification(
         verification_metrics.trials(heard, shown, speakers, 1, metric), QUICK
     )
