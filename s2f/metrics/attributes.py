@@ -1,4 +1,4 @@
-"""Attributes (sex, age, group) that a classifier reads off faces: Fig. 4 of the paper."""
+"""Attributes (sex, age, group) predicted from faces by a classifier: Fig. 4 of the paper."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,41 +19,40 @@ PENALTIES = np.logspace(-1, 5, 13)
 
 
 def label_shares(labels: pd.DataFrame) -> dict[str, dict]:
-    """Fig. 4(b) of the paper: for each attribute (column) and label, the share of people (`value`) and their number."""
+    """Fig. 4(b) of the paper: share (`value`) and number (`n`) of people by attribute (column) and label."""
     return {
         name: {label: {"value": n / len(labels), "n": n} for label, n in labels[name].value_counts(sort=False).items()}
         for name in sorted(labels)
     }
 
 
-def confusion(true: Column, painted: Column, labels: Sequence[str]) -> pd.DataFrame:
-    """Fig. 4 of the paper: row-normalised confusion (rows: true), with the clips of each true label in `n`.
+def confusion(true: Column, predicted: Column, labels: Sequence[str]) -> pd.DataFrame:
+    """Fig. 4 of the paper: row-normalised confusion matrix (rows: true), with the number of clips in `n`.
 
-    `labels` are those that a classifier knows, and the columns. A true label that it does not know cannot be painted:
-    its row has no shares (NaN), like that of a label without clips.
+    The columns are `labels`, those that the classifier knows (UserError if it predicted another). A true label that it
+    does not know, or that has no clips, has a row of NaN.
     """
-    unknown = set(np.asarray(painted).tolist()) - set(labels)
+    unknown = set(np.asarray(predicted).tolist()) - set(labels)
     if unknown:
         raise UserError(f"The label {sorted(unknown)[0]!r} is not one of {list(labels)}: add it to the labels.")
     rows = [*labels, *sorted(set(np.asarray(true).tolist()) - set(labels))]
-    counts = pd.crosstab(np.asarray(true), np.asarray(painted)).reindex(index=rows, columns=labels, fill_value=0)
+    counts = pd.crosstab(np.asarray(true), np.asarray(predicted)).reindex(index=rows, columns=labels, fill_value=0)
     n = counts.sum(axis=1)
     shares = counts.div(n.where(n > 0), axis=0)
     shares.loc[rows[len(labels) :]] = np.nan
-    return shares.assign(n=n).rename_axis(index="true", columns="painted")
+    return shares.assign(n=n).rename_axis(index="true", columns="predicted")
 
 
 def agreement(
-    true: Column, painted: Column, speakers: Column, resampling: Resampling, best: Column | None = None
+    true: Column, predicted: Column, speakers: Column, resampling: Resampling, best: Column | None = None
 ) -> pd.DataFrame:
-    """Overall and balanced accuracy, and in `chance` what always naming the commonest (any) label scores.
+    """Overall and balanced accuracy (rows) beside `chance`: that of always predicting the commonest (any) label.
 
-    `best` are the labels that the best possible observer names: their overall accuracy is the `ceiling`, and
-    `share_of_ceiling` (with interval) how much of the way from chance to it is reached.
+    With the labels `best` that the ideal observer predicts, the overall accuracy has the columns of `ceiling.shares`.
     """
-    true, painted = np.asarray(true), np.asarray(painted)
+    true, predicted = np.asarray(true), np.asarray(predicted)
     labels, codes, counts = np.unique(true, return_inverse=True, return_counts=True)
-    right = (true == painted).astype(float)
+    right = (true == predicted).astype(float)
     overall = bootstrap.interval(right, speakers, resampling, share=True)
     hits, members = (np.eye(len(labels))[codes] * part[:, None] for part in (right, np.ones_like(right)))
 
@@ -74,57 +73,62 @@ def agreement(
 
 
 def attribute_classifier(features: Features, labels: Column) -> Pipeline:
-    """Reads an attribute off face features: logistic regression for labels, ridge regression for numbers.
+    """A classifier of an attribute from face embeddings: logistic regression for labels, ridge regression for numbers.
 
-    Fit it on true faces of the training speakers; the same classifier then judges both arms, so that its own
-    errors cancel in the difference.
+    Fit it on true faces of the training speakers; the same classifier then predicts in all arms, so that its own errors
+    cancel in their difference.
     """
     labels = np.asarray(labels)
     numeric = labels.dtype.kind == "f"
-    judge = RidgeCV(PENALTIES) if numeric else LogisticRegression(C=0.1, max_iter=2000)
-    return make_pipeline(StandardScaler(), judge).fit(features, labels)
+    classifier = RidgeCV(PENALTIES) if numeric else LogisticRegression(C=0.1, max_iter=2000)
+    return make_pipeline(StandardScaler(), classifier).fit(features, labels)
 
 
 def read_attributes(
     seen: Float[np.ndarray, "faces dim"], labels: pd.DataFrame, faces: Mapping[str, Features]
 ) -> dict[str, pd.DataFrame]:
-    """The labels that classifiers read off the features of each kind of face, a column an attribute.
+    """Predict attributes from the embeddings of each kind of face.
 
-    A classifier for each attribute (column of `labels`) learns from the true faces `seen`; the labels that it knows are
-    the categories of its column.
+    Args:
+        seen: embeddings of true faces to learn from.
+        labels: their attributes, one per column.
+        faces: embeddings to predict from, by kind of face.
+
+    Returns:
+        By kind of face, a table with a column per attribute, whose categories are the labels that the classifier knows.
     """
-    judges = {name: attribute_classifier(seen, labels[name]) for name in labels}
+    fitted = {name: attribute_classifier(seen, labels[name]) for name in labels}
     return {
-        kind: pd.DataFrame({n: pd.Categorical(judge.predict(clips), judge.classes_) for n, judge in judges.items()})
+        kind: pd.DataFrame({n: pd.Categorical(model.predict(clips), model.classes_) for n, model in fitted.items()})
         for kind, clips in faces.items()
     }
 
 
 def attributes(
     true: pd.DataFrame,
-    painted: pd.DataFrame,
+    predicted: pd.DataFrame,
     speakers: Column,
     resampling: Resampling,
     best: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Fig. 4 for each attribute (column): overall accuracy, and the confusion.
+    """Fig. 4 for each attribute: overall accuracy (a row each, from `agreement`), and the `confusion` by attribute.
 
-    `true` and `painted` (from `read_attributes`) are the labels of two faces a clip, such as the true face and the one
-    drawn from its voice; `best` those that the best possible observer names.
+    `true` and `predicted` (from `read_attributes`) are the labels of two faces per clip, such as the true face and the
+    one drawn from its voice; `best` those that the ideal observer predicts.
     """
     scores, matrices = {}, {}
-    for name in painted:
+    for name in predicted:
         limit = None if best is None else best[name]
-        scores[name] = agreement(true[name], painted[name], speakers, resampling, limit).loc["overall"]
-        matrices[name] = confusion(true[name], painted[name], list(painted[name].cat.categories))
+        scores[name] = agreement(true[name], predicted[name], speakers, resampling, limit).loc["overall"]
+        matrices[name] = confusion(true[name], predicted[name], list(predicted[name].cat.categories))
     return pd.DataFrame(scores).T.rename_axis("attribute"), matrices
 
 
 def attribute_results(arms: Mapping[str, tuple[pd.DataFrame, dict[str, pd.DataFrame]]]) -> dict[str, dict]:
-    """What `attributes` found in each arm, as JSON holds it.
+    """The results of `attributes` in each arm as nested dicts.
 
-    `attributes`: attribute, arm, and there `overall` and the recall of each label (NaN for one that the classifier does
-    not know). `confusions`: arm, attribute, true label, painted label.
+    `attributes`: attribute, arm, then `overall` and the recall of each label (NaN for one that the classifier does not
+    know). `confusions`: arm, attribute, true label, predicted label.
     """
     kept: dict = {}
     shares: dict = {}

@@ -1,7 +1,7 @@
-"""Intervals that resample speakers, because clips of one speaker are not independent observations.
+"""Confidence intervals that resample speakers, because the clips of one speaker are not independent observations.
 
-A replicate gives each speaker a weight (how often a draw with replacement picked them). Most statistics are
-functions of weighted sums, so one matrix product of weights and per-speaker sums makes all replicates.
+A replicate gives each speaker a weight: how often a draw with replacement picked them. Most statistics are functions of
+weighted sums, so one matrix product of weights and per-speaker sums makes all replicates.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from s2f.study.paths import UserError
 Column = Shaped[np.ndarray, "clips"] | pd.Series
 Statistic = Callable[[Float[np.ndarray, "replicates speakers"]], Float[np.ndarray, "replicates"]]
 
-# Below this many speakers percentile intervals are too narrow (85 % real coverage at 5 speakers, 91 % at 10).
+# With fewer speakers percentile intervals are too narrow (85 % real coverage at 5 speakers, 91 % at 10).
 PERCENTILE_SPEAKERS = 30
 # Numbers held at once by one block of replicates: 32 MB of float64.
 BLOCK_CELLS = 2**22
@@ -28,7 +28,7 @@ NO_VARIANCE = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """How intervals are made; `family` intervals hold together at `level` (Bonferroni)."""
+    """How intervals are made: coverage `level`, simultaneous over `family` intervals (Bonferroni)."""
 
     seed: int
     replicates: int = 10_000
@@ -37,16 +37,17 @@ class Resampling:
 
     @property
     def tail(self) -> float:
-        """Probability left beyond each end of one interval."""
+        """Probability beyond each end of one interval."""
         return (1 - self.level) / self.family / 2
 
     def simultaneous(self, family: int) -> "Resampling":
+        """The same, for `family` intervals that cover simultaneously."""
         return replace(self, family=family)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval; `resampled` holds its replicates (cluster-t: its leave-one-out values)."""
+    """A value with its interval and its replicates (for "cluster-t", its values with one speaker left out)."""
 
     value: float
     low: float
@@ -64,28 +65,32 @@ class Estimate:
 
 
 class Speakers(NamedTuple):
-    """Speakers numbered in sorted order, so that results do not depend on the order of the rows."""
+    """Speaker numbers in sorted order, so that results do not depend on the order of the rows."""
 
     codes: Int[np.ndarray, "clips"]
     count: int
 
 
 def number_speakers(speakers: Column, **columns: np.ndarray | pd.Series | pd.DataFrame) -> Speakers:
-    """Number the speakers; UserError when there are none or another column has a different length."""
+    """Number the speakers; UserError if there are none or another column has a different length."""
     if len(speakers) == 0:
-        raise UserError("No clips are left to take a statistic of: check the filters before this step.")
+        raise UserError("No clips are left for a statistic: check the filters before this step.")
     for name, column in columns.items():
         if len(column) != len(speakers):
-            raise UserError(f"{name} has {len(column)} rows, speakers {len(speakers)}: pass one row a clip.")
+            raise UserError(f"{name} has {len(column)} rows, speakers {len(speakers)}: pass one row per clip.")
     names, codes = np.unique(np.asarray(speakers), return_inverse=True)
     return Speakers(codes, len(names))
 
 
 def bootstrap(statistic: Statistic, n_clips: int, n_speakers: int, resampling: Resampling, width: int = 0) -> Estimate:
-    """Interval of any statistic of speaker weights: percentile from 30 speakers, jackknife-t below.
+    """Interval of any statistic of speaker weights: percentile from 30 speakers on, jackknife-t below.
 
-    `statistic` maps rows of weights to one value a row, NaN where it does not exist (such replicates are left
-    out); `width` is the number of cells it makes for each row, if more than one a speaker.
+    Args:
+        statistic: maps each row of speaker weights to a value, NaN where undefined (such replicates are left out).
+        n_clips: number of clips, as the estimate reports it.
+        n_speakers: number of speakers, the columns of the weights.
+        resampling: seed, replicates and coverage.
+        width: numbers that `statistic` holds at once for each row, if more than one per speaker.
     """
     value = float(statistic(np.ones((1, n_speakers)))[0])
     if n_speakers < PERCENTILE_SPEAKERS:
@@ -101,7 +106,7 @@ def bootstrap(statistic: Statistic, n_clips: int, n_speakers: int, resampling: R
 def weight_blocks(
     n_speakers: int, resampling: Resampling, width: int
 ) -> Iterator[Float[np.ndarray, "replicates {n_speakers}"]]:
-    """Multinomial speaker weights in blocks; the draws do not depend on the size of the blocks."""
+    """Multinomial speaker weights in blocks; the draws do not depend on the block size."""
     rng = np.random.default_rng(resampling.seed)
     block = max(1, BLOCK_CELLS // width)
     for start in range(0, resampling.replicates, block):
@@ -114,6 +119,7 @@ def weight_blocks(
 def _ends(
     value: float, resampled: Float[np.ndarray, "replicates"], method: str, resampling: Resampling
 ) -> tuple[float, float]:
+    """Low and high end of an interval; NaN with fewer than two replicates."""
     exists = resampled[~np.isnan(resampled)]
     if len(exists) < 2:
         return float("nan"), float("nan")
@@ -145,10 +151,15 @@ def interval(
     weights: Column | None = None,
     share: bool = False,
 ) -> Estimate:
-    """Mean over clips, weighted where asked.
+    """Mean over clips.
 
-    `share` says that the values lie in [0, 1]: the interval is cut there, and when all are 0 or all are 1,
-    where resampling knows no spread, the far end is the exact binomial bound with speakers as the trials.
+    Args:
+        values: one value per clip.
+        speakers: who speaks in each clip.
+        resampling: seed, replicates and coverage.
+        weights: weight of each clip; None: all alike.
+        share: the values lie in [0, 1]. The interval is cut there; if all values are 0 or all are 1, where resampling
+            has no spread, its far end is the exact binomial bound with speakers as trials.
     """
     values = np.asarray(values, dtype=float)
     weights = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
@@ -162,7 +173,7 @@ def interval(
 
 
 def ratio(numerator: Column, denominator: Column, speakers: Column, resampling: Resampling) -> Estimate:
-    """Ratio of two sums over clips; NaN where the second is zero."""
+    """Ratio of two sums over clips; NaN where the denominator is zero."""
     columns = np.stack([np.asarray(side, dtype=float) for side in (numerator, denominator)], axis=1)
     return from_sums(columns, _ratio, speakers, resampling)
 
@@ -172,18 +183,18 @@ def _ratio(sums: Float[np.ndarray, "replicates 2"]) -> Float[np.ndarray, "replic
 
 
 def correlation(x: Column, y: Column, speakers: Column, resampling: Resampling) -> Estimate:
-    """Pearson r over clips; 0 where a side is constant, because a constant tells nothing of the other."""
+    """Pearson's r over clips; 0 where a side is constant."""
     return from_sums(_moments(x, y), _pearson, speakers, resampling)
 
 
 def slope(x: Column, y: Column, speakers: Column, resampling: Resampling) -> Estimate:
-    """Slope of the least-squares line of y on x; NaN where x is constant."""
+    """Slope of the least-squares line of y on x over clips; NaN where x is constant."""
     scale = _spread(y) / (_spread(x) or np.nan)
     return from_sums(_moments(x, y), lambda sums: scale * _unit_slope(sums), speakers, resampling)
 
 
 def variance_ratio(x: Column, y: Column, speakers: Column, resampling: Resampling) -> Estimate:
-    """Var(y) / Var(x); NaN where x is constant."""
+    """Var(y) / Var(x) over clips; NaN where x is constant."""
     scale = (_spread(y) / (_spread(x) or np.nan)) ** 2
 
     def ratio(sums: Float[np.ndarray, "replicates 6"]) -> Float[np.ndarray, "replicates"]:
@@ -198,13 +209,13 @@ def _spread(values: Column) -> float:
 
 
 def _moments(x: Column, y: Column) -> Float[np.ndarray, "clips 6"]:
-    """Columns 1, x, y, xx, yy, xy of the standardised sides: centred first, or the sums would cancel."""
+    """Columns 1, x, y, xx, yy, xy of the standardised variables: centred first, or the sums would cancel."""
     x, y = (standardised(np.asarray(side, dtype=float)) for side in (x, y))
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
 
 def standardised(values: Float[np.ndarray, "clips"]) -> Float[np.ndarray, "clips"]:
-    """Zero mean and unit variance; all zero where the values are constant."""
+    """The values with zero mean and unit variance; all zero if they are constant."""
     centred = values - values.mean()
     spread = centred.std()
     return centred / spread if spread > NO_VARIANCE * np.abs(values).max() else np.zeros_like(values)
@@ -230,7 +241,7 @@ def _unit_slope(sums: Float[np.ndarray, "replicates 6"]) -> Float[np.ndarray, "r
 def auc(
     scores: Column, positive: Column, speakers: Column, resampling: Resampling, strata: Column | None = None
 ) -> Estimate:
-    """Area under the ROC curve, ties half; with `strata`, over the pairs of clips that share a stratum."""
+    """Area under the ROC curve, ties counting half; with `strata`, over pairs of clips in the same stratum."""
     index = number_speakers(speakers, scores=scores, positive=positive)
     scores, positive = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
     strata = np.zeros(len(scores)) if strata is None else np.asarray(strata)
@@ -249,7 +260,7 @@ def pair_wins(
     positive: Shaped[np.ndarray, "clips"],
     weights: Float[np.ndarray, "r clips"],
 ) -> Float[np.ndarray, "r 2"]:
-    """Weighted (positive, negative) pairs in which the positive scores higher, ties half; and all pairs."""
+    """Weighted count of (positive, negative) pairs in which the positive scores higher, ties half; and of all pairs."""
     above, below = weights_by_score(scores, positive, weights)
     beaten = np.cumsum(below, axis=1) - below / 2
     return np.stack([(above * beaten).sum(axis=1), above.sum(axis=1) * below.sum(axis=1)], axis=1)
@@ -260,7 +271,7 @@ def weights_by_score(
     positive: Shaped[np.ndarray, "clips"],
     weights: Float[np.ndarray, "r clips"],
 ) -> tuple[Float[np.ndarray, "r distinct"], Float[np.ndarray, "r distinct"]]:
-    """Weight of the positives and of the negatives at each distinct score, lowest score first."""
+    """Total weight of the positives and of the negatives at each distinct score, lowest first."""
     order = np.argsort(scores, kind="stable")
     starts = np.unique(scores[order], return_index=True)[1]
     ordered, truth = weights[:, order], positive[order]
@@ -271,9 +282,9 @@ def weights_by_score(
 def equal_error_rate(
     matched: Float[np.ndarray, "r distinct"], unmatched: Float[np.ndarray, "r distinct"]
 ) -> Float[np.ndarray, "r"]:
-    """Where false acceptance equals false rejection, on straight lines between the points of the ROC curve.
+    """Rate at which false acceptance equals false rejection, on straight lines between the points of the ROC curve.
 
-    Takes the weights of matched and unmatched trials at each distinct score, lowest first.
+    Takes the weights of matched and unmatched trials from `weights_by_score`.
     """
     with np.errstate(invalid="ignore"):
         rejected, accepted = (np.cumsum(w, axis=1) / w.sum(axis=1, keepdims=True) for w in (matched, unmatched))
@@ -292,9 +303,13 @@ def crossed(
     n_clips: int,
     resampling: Resampling,
 ) -> Estimate:
-    """Mean over trials that cross two speakers, each of whom is resampled: a trial weighs w[query] w[other].
+    """Mean over trials between two speakers, both of whom are resampled: a trial weighs w[query] w[other].
 
-    `total[q, o]` sums the outcomes of the trials with the voice of q and the face of o; `count` counts them.
+    Args:
+        total: sum of the outcomes of the trials with the voice of each speaker (row) and the face of each (column).
+        count: number of those trials.
+        n_clips: number of clips, as the estimate reports it.
+        resampling: seed, replicates and coverage.
     """
 
     def statistic(weights: Float[np.ndarray, "replicates speakers"]) -> Float[np.ndarray, "replicates"]:
@@ -305,9 +320,9 @@ def crossed(
 
 
 def combine(function: Callable[..., float | np.ndarray], *parts: Estimate, resampling: Resampling) -> Estimate:
-    """Estimate of a function of estimates, such as a difference of two arms.
+    """Estimate of a function of estimates, resampled together, so that what they share cancels.
 
-    Made from the same speakers with the same seed, the parts are resampled together: what they share cancels.
+    UserError unless all were made from the same number of speakers and replicates.
     """
     first = parts[0]
     for part in parts[1:]:
@@ -322,15 +337,16 @@ def combine(function: Callable[..., float | np.ndarray], *parts: Estimate, resam
     return Estimate(value, low, high, first.n_clips, first.n_speakers, first.method, resampled)
 
 
-def against(values: Mapping[str, Column], reference: str, speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """Mean of a value a clip for each arm, and its `difference` (with interval) from the arm `reference`.
+def difference(estimate: Estimate, reference: Estimate, resampling: Resampling) -> Estimate:
+    """`estimate` less `reference`, paired: both are resampled together."""
+    return combine(np.subtract, estimate, reference, resampling=resampling)
 
-    Both arms are resampled together, so that what they share cancels.
-    """
+
+def against(values: Mapping[str, Column], reference: str, speakers: Column, resampling: Resampling) -> pd.DataFrame:
+    """Mean of a per-clip value in each arm (row), and its paired `difference` (with interval) from the reference."""
     estimates = {name: interval(column, speakers, resampling) for name, column in values.items()}
-    rows = {}
-    for name, estimate in estimates.items():
-        gap = combine(np.subtract, estimate, estimates[reference], resampling=resampling)
-        paired = {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
-        rows[name] = estimate.row() | paired
+    rows = {
+        name: estimate.row() | difference(estimate, estimates[reference], resampling).row("difference")
+        for name, estimate in estimates.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index")

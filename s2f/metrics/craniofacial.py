@@ -23,13 +23,25 @@ def craniofacial(
     permutations: int = 999,
     best: Measures | None = None,
 ) -> pd.DataFrame:
-    """Fig. 5(c) of the paper: Pearson r of each measure, true against drawn faces, with `strata` also within.
+    """Fig. 5(c) of the paper: Pearson's r of each measure, true against drawn faces.
 
-    `best` are the measures that the best possible observer expects: their r is the `ceiling`, of which
-    `share_of_ceiling` (with interval) is reached.
-    p values come from giving each speaker's drawings the true measures of a random speaker (of the same
-    stratum): `random` is the mean |r| of such pairs, `random_p95` its 95th percentile, `p_adjusted` allows
-    for all measures. Intervals are pointwise unless `resampling` says otherwise.
+    p values are from permutations: each speaker's drawings get the true measures of a random speaker (of the same
+    stratum).
+
+    Args:
+        true: measures of the true face of each clip.
+        drawn: measures of the drawn face of each clip.
+        names: names of the measures.
+        speakers: who speaks in each clip.
+        resampling: how intervals are made; they are pointwise unless it is simultaneous.
+        strata: label of each clip, or None; with labels there are rows for r within strata as well.
+        permutations: number of permutations.
+        best: measures that the ideal observer expects, or None.
+
+    Returns:
+        One row per measure and view (`speakers`: "all" or "within"): `r` with interval; `random`, the mean |r| of
+        permuted pairs, and `random_p95`, its 95th percentile; `p`, and `p_adjusted` for all measures; with `best`, the
+        columns of `ceiling.shares`.
     """
     index = bootstrap.number_speakers(speakers, true=true, drawn=drawn)
     everybody = np.zeros(len(true), dtype=int)
@@ -58,7 +70,7 @@ def craniofacial(
 
 
 def demeaned(values: Float[np.ndarray, "clips *columns"], strata: Int[np.ndarray, "clips"]) -> np.ndarray:
-    """Values less the mean of their stratum."""
+    """The values less the mean of their stratum."""
     values = values.astype(float)
     means = np.stack([values[strata == stratum].mean(axis=0) for stratum in range(strata.max() + 1)])
     return values - means[strata]
@@ -72,7 +84,7 @@ def _random_pairs(
     permutations: int,
     seed: int,
 ) -> Float[np.ndarray, "permutations measures"]:
-    """r of each measure when clips keep their speaker's y and take the mean x of another speaker."""
+    """r of each measure when clips keep their y and take the mean x of a random speaker of the same stratum."""
     rng = np.random.default_rng(seed)
     per_speaker = np.stack([np.bincount(index.codes, c, index.count) for c in x.T], axis=1)
     per_speaker /= np.bincount(index.codes)[:, None]

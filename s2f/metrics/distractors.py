@@ -1,4 +1,4 @@
-"""Features of people who do not exist, to fill a gallery that nobody could photograph or render."""
+"""Distractors: embeddings of modelled people, for galleries larger than anybody could photograph or render."""
 
 from typing import NamedTuple
 
@@ -9,25 +9,32 @@ from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Estimate, Resampling
 from s2f.study.paths import UserError
 
-BLOCK = 16_384  # rows made at once
+BLOCK = 16_384  # rows sampled at once
 
 
 class Crowd(NamedTuple):
-    """Modelled people, a row each."""
+    """Modelled people, one per row."""
 
     features: Float32[np.ndarray, "n dim"]
-    like: Int64[np.ndarray, "n"]  # the real person near whom each was drawn, whose sex and group it shares
+    like: Int64[np.ndarray, "n"]  # the real person around whom each was sampled, whose attributes it shares
 
 
 def distractors(features: Float[np.ndarray, "people dim"], n: int, seed: int, bandwidth: float = 0.3) -> Crowd:
-    """`n` people whose features are distributed like those of real people, of whom `features` has a row each.
+    """Sample `n` people distributed like the real ones, by a smoothed bootstrap (Silverman & Young 1987).
 
-    A smoothed bootstrap (Silverman & Young 1987): a random person, drawn towards the mean, plus Gaussian noise with the
-    covariance of all, in proportions that keep mean and covariance. `bandwidth` is the share of the noise in the
-    standard deviation: 0 repeats the people; 1 is a Gaussian, which is smoother than people are (two sexes, groups).
+    Each is a random person, shrunk towards the mean, plus Gaussian noise with the covariance of all, in proportions
+    that keep mean and covariance. A rank among distractors is an extrapolation where fewer than one in `len(features)`
+    people beat the true face.
 
-    What then rests on the model: a rank among the distractors for which fewer than one in `len(features)` people beat
-    the true face is extrapolated. Leave out everybody whose rank is asked, or their lookalikes fill the gallery.
+    Args:
+        features: embeddings of two or more real people, nobody of whom is queried: else lookalikes fill the gallery.
+        n: number of distractors.
+        seed: of the sample.
+        bandwidth: share of the noise in the standard deviation, 0 (real people repeated) to 1 (a Gaussian, smoother
+            than people of two sexes and several groups are).
+
+    Raises:
+        UserError: for fewer than two people or another bandwidth.
     """
     if len(features) < 2:
         raise UserError(f"Distractors are modelled on {len(features)} people: pass the features of two or more.")
@@ -49,10 +56,10 @@ def distractors(features: Float[np.ndarray, "people dim"], n: int, seed: int, ba
 def excess(
     scores: Float[np.ndarray, "people people"], modelled: Float[np.ndarray, "people"], resampling: Resampling
 ) -> Estimate:
-    """Share of the real others whom a true face beats, less its share of a crowd (`modelled`): 0 if the model is right.
+    """Share of real others that a true face beats, less its share of distractors (`modelled`): 0 for a good model.
 
-    `scores` has a voice of each person in a row and their faces in the columns; ties count half. The real others are a
-    sample as well, so both people of a pair are resampled.
+    `scores` of each person's voice (row) with each person's face (column); ties count half. The real others are a
+    sample too, so both people of a pair are resampled.
     """
     own = np.diagonal(scores)[:, None]
     others = 1 - np.eye(len(scores))

@@ -1,4 +1,4 @@
-"""How alike the faces of a set are: near-duplicates, how much they vary, and how far they lie from the mean face."""
+"""Diversity of a set of faces: near-duplicates, distances within people, and how drawing changes the variance."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,25 +11,24 @@ Features = Float[np.ndarray, "clips dim"]
 
 
 def neighbours(features: Features, people: Column) -> Float[np.ndarray, "clips"]:
-    """Distance of each clip to the nearest clip of anybody else; 0 is the same picture under another name."""
-    apart = cdist(features, features)
+    """Distance of each clip to the nearest clip of another person; 0: the same picture under another name."""
+    distances = cdist(features, features)
     people = np.asarray(people)
-    apart[people[:, None] == people] = np.inf
-    return apart.min(axis=1)
+    distances[people[:, None] == people] = np.inf
+    return distances.min(axis=1)
 
 
 def within(features: Features, people: Column) -> Float[np.ndarray, "pairs"]:
-    """Distances of each two clips of the same person."""
+    """Distances between all pairs of clips of the same person."""
     people = np.asarray(people)
     return np.concatenate([pdist(features[people == person]) for person in np.unique(people)])
 
 
 def spread(true: Features, drawn: Features, people: Column, resampling: Resampling) -> dict[str, Estimate]:
-    """What drawing does to the spread of faces, over all directions of the feature together.
+    """How drawing changes the variance of faces, over all directions of the embedding together.
 
-    `variance_ratio`: variance of the drawn over that of the true faces. `slope` of drawn on true: 1 is faithful, 0
-    draws everybody alike. `shared`: the part of the variance of the drawn faces that goes with the true ones (squared
-    correlation).
+    `variance_ratio`: variance of the drawn faces over that of the true ones. `slope` of drawn on true: 1 if faithful, 0
+    if all are drawn alike. `shared`: squared correlation of drawn and true.
     """
     dim = true.shape[1]
     sides = [side.astype(float) - side.mean(axis=0) for side in (true, drawn)]  # or sums of squares would cancel

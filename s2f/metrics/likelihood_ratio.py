@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-# Directions with less than this part of the largest spread are rounding, not signal.
+# Directions with less than this fraction of the largest spread are rounding, not signal.
 RANK = 1e-6
 
 
 @dataclass(frozen=True)
 class LikelihoodRatio:
-    """Metric log p(face | prediction) - log p(face) of a joint Gaussian, fitted on pairs that are not tested.
+    """The score log p(face | prediction) - log p(face) of a joint Gaussian, fitted on held-out pairs.
 
-    Cosine weighs every direction by its size; this weighs it by what the voice tells of it. In canonical
-    directions, where prediction u and face v have unit variance and correlation r, the log ratio is the sum
-    of -log(1 - r^2) / 2 + (2 r u v - r^2 (u^2 + v^2)) / (2 (1 - r^2)).
+    Cosine weighs each direction by its size, this score by what the voice tells of it. In canonical directions, where
+    prediction u and face v have unit variance and correlation r, the log ratio is the sum of
+    -log(1 - r^2) / 2 + (2 r u v - r^2 (u^2 + v^2)) / (2 (1 - r^2)).
     """
 
     pred_mean: Float[np.ndarray, "pred_dim"]
@@ -28,7 +28,7 @@ class LikelihoodRatio:
     def fit(
         cls, pred: Float[np.ndarray, "clips pred"], true: Float[np.ndarray, "clips true"], dims: int = 32
     ) -> "LikelihoodRatio":
-        """Fit on one row a clip, in `dims` principal directions a side."""
+        """Fit on one row per clip, in `dims` principal directions of the predictions and of the faces."""
         pred_mean, pred_map = _whitening(pred.astype(float), dims)
         true_mean, true_map = _whitening(true.astype(float), dims)
         u, v = (pred - pred_mean) @ pred_map, (true - true_mean) @ true_map
@@ -58,7 +58,7 @@ def _whitening(
 def _without_noise(
     correlations: Float[np.ndarray, "canonical"], rows: int, columns: int, n_clips: int
 ) -> Float[np.ndarray, "canonical"]:
-    """Canonical correlations less what chance adds: shrinkage of Gavish and Donoho (2017) for white noise.
+    """Canonical correlations without what noise adds: the shrinkage of Gavish and Donoho (2017) for white noise.
 
     Correlations up to (1 + sqrt(beta)) sqrt(rows / n_clips), which unrelated pairs reach too, become zero.
     """

@@ -1,4 +1,7 @@
-"""1:N matching: how often a voice's own face beats those of other speakers, with its chance level."""
+"""1:N matching: how often a voice's true face beats those of other speakers.
+
+An exact expectation over the choice of opponents, with no list of trials (for those: `protocols.matching`).
+"""
 
 from typing import NamedTuple
 
@@ -14,7 +17,7 @@ from s2f.metrics.similarity import Features, Metric, pairwise
 
 
 class Board(NamedTuple):
-    """For each clip and speaker: does that face lose to the clip's own, does it tie, is it an opponent."""
+    """For each clip and speaker: does that face lose to the clip's true one, does it tie, is it an opponent."""
 
     loses: Bool[np.ndarray, "clips speakers"]
     ties: Bool[np.ndarray, "clips speakers"]
@@ -27,7 +30,7 @@ class Board(NamedTuple):
         equal: Bool[np.ndarray, "clips speakers"],
         index: bootstrap.Speakers,
     ) -> "Board":
-        """From the faces that score better than a clip's own and those that tie with it."""
+        """From the faces that score better than a clip's true one and those that tie with it."""
         other = index.codes[:, None] != np.arange(index.count)
         return cls(~better & ~equal, equal, np.ones_like(equal)).among(other)
 
@@ -38,12 +41,12 @@ class Board(NamedTuple):
 def _board(
     pred: Features, true: Features, index: bootstrap.Speakers, shown: Int[np.ndarray, "speakers"], metric: Metric
 ) -> Board:
-    """Each clip's own face against the shown faces of all other speakers."""
+    """Each clip's true face against the shown faces of all other speakers."""
     better, equal = [], []
     for start in range(0, len(pred), QUERY_CHUNK):
         rows = slice(start, start + QUERY_CHUNK)
         own = true[rows]
-        # One call scores own and shown faces, so that equal faces get equal scores.
+        # One call scores true and shown faces, so that equal faces get equal scores.
         scores = pairwise(pred[rows], np.concatenate([own, true[shown]]), metric)
         wins, ties = compare(scores[:, len(own) :], np.diagonal(scores))
         better.append(wins)
@@ -60,12 +63,23 @@ def matching(
     metric: Metric = "cosine",
     strata: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """1:N matching: how often a voice's own face beats n - 1 random other speakers' faces, ties shared.
+    """1:N matching: how often a voice's true face beats those of n - 1 random other speakers, ties shared.
 
-    Rows: against anybody; against people who share the voice's value in each column of `strata`; against
-    people who share all of them. For n = 2 both sides are resampled, for larger n only the voices. Clips with
-    fewer than n - 1 opponents in the stratum are left out (NaN when none is left). The score of a model that
-    knows nothing but an attribute is this function on the one-hot attribute as both `pred` and `true`.
+    For n = 2 both speakers of a trial are resampled, for larger n only the voice's. An attribute-only observer is this
+    function with the one-hot attribute as both `pred` and `true`.
+
+    Args:
+        pred: predicted embedding of each clip.
+        true: embedding of each clip's true face.
+        speakers: who speaks in each clip.
+        resampling: how intervals are made; its seed also draws the face shown for each speaker.
+        n: faces in a trial.
+        metric: the score, as `similarity.pairwise` takes it.
+        strata: labels of each clip, a column for each stratum, or None.
+
+    Returns:
+        One row against anybody, one against people with the same label in each column of `strata`, and one against
+        those who share all of them. Clips with fewer than n - 1 opponents are left out (NaN if none is left).
     """
     index = bootstrap.number_speakers(speakers, pred=pred, true=true)
     shown = _shown(index, resampling.seed)
@@ -114,7 +128,7 @@ def _by_stratum(
 ) -> pd.DataFrame:
     rows = []
     for name, values in _strata(strata, len(index.codes)).items():
-        # A missing label is coded -1 and shares a stratum with nobody.
+        # A missing label has code -1 and shares a stratum with nobody.
         rivals = board.among((values[:, None] == values[shown]) & (values >= 0)[:, None])
         estimate = _matching_estimate(rivals, np.asarray(speakers), index, n, resampling)
         rows.append({"others": name, "n": n, "chance": 1 / n} | estimate.row())
@@ -141,7 +155,7 @@ def _matching_estimate(
         return Estimate(nothing, nothing, nothing, 0, 0, "none", np.empty(0))
     if n > 2:
         return bootstrap.interval(matching_credit(board, n)[playable], speakers[playable], resampling, share=True)
-    # Each voice counts once, however many opponents its stratum holds.
+    # Each voice has weight one, however many opponents its stratum holds.
     opponents = board.opponent[playable]
     weight = 1 / opponents.sum(axis=1, keepdims=True)
     credit = board.loses[playable] + board.ties[playable] / 2

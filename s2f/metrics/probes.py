@@ -1,8 +1,8 @@
-"""Probes of the predicted feature: what can be read off it, and what moves it.
+"""Probes of the predicted embedding: negative controls, and dose-response experiments.
 
-The dose-response functions judge an experiment in which each speaker is heard at several doses of one change (pitch,
-vocal-tract length) and all else is the same; so speakers are compared with themselves. "The world" is what the true
-face is expected to be, given the changed voice: the response of a system that knows all that a voice can tell.
+In a dose-response experiment each speaker is recorded at several doses of one change (pitch, vocal-tract length), all
+else equal, so that speakers are compared with themselves. `world` is the expected true face given the changed voice:
+the response of an ideal observer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,11 +32,20 @@ def negative_controls(
     strata: Column | None = None,
     dims: int = 32,
 ) -> pd.DataFrame:
-    """Can a linear probe read labels off predicted features? What no voice carries must come out at chance.
+    """Linear probes for labels that no voice carries: each must be at chance.
 
-    Probes learn on the clips of `train` and are judged on the others: AUC for two labels, Pearson r for
-    numbers. With `strata`, only clips of one stratum are compared, for labels that go with sex or age. All
-    intervals hold together; `bound` is the largest distance from chance that they leave possible.
+    Args:
+        features: predicted embedding of each clip.
+        labels: a column per probe; missing labels are left out.
+        speakers: who speaks in each clip; nobody in both training and test clips (UserError).
+        train: the training clips; the others are tested.
+        resampling: how intervals are made, with simultaneous coverage over all probes.
+        strata: label of each clip, or None: only clips of one stratum are compared, for labels that go with sex or age.
+        dims: principal directions of the embedding that the probes see.
+
+    Returns:
+        One row per label (`control`): `metric` "auc" for two labels or "r" (Pearson) for numbers, chance, estimate,
+        `bound` (the largest distance from chance inside the interval) and `at_chance`.
     """
     speakers = np.asarray(speakers)
     shared = set(speakers[train]) & set(speakers[~train])
@@ -59,7 +68,7 @@ def negative_controls(
 
 
 def _principal(features: Features, train: Bool[np.ndarray, "clips"], dims: int) -> Float[np.ndarray, "clips kept"]:
-    """Standardised features in `dims` principal directions of the training clips."""
+    """Standardised embeddings in `dims` principal directions of the training clips."""
     if not np.ptp(features[train], axis=0).any():
         return np.zeros((len(features), 1))  # nothing varies: there are no principal directions
     scaled = StandardScaler().fit(features[train].astype(float)).transform(features.astype(float))
@@ -82,7 +91,7 @@ def _probe(
         scores = probe.decision_function(seen[tested])
         return "auc", 0.5, bootstrap.auc(scores, positive[tested], speakers[tested], resampling, strata[tested])
     if not pd.api.types.is_numeric_dtype(label):
-        raise UserError(f"The control {label.name} has {len(values)} labels: pass one 0/1 column a label.")
+        raise UserError(f"The control {label.name} has {len(values)} labels: pass one 0/1 column per label.")
     truth = label.to_numpy(float)
     guess = RidgeCV(PENALTIES).fit(seen[fitted], truth[fitted]).predict(seen[tested])
     stratum = np.unique(strata[tested], return_inverse=True)[1]
@@ -98,10 +107,9 @@ def dose_curve(
     share: bool = False,
     world: Column | None = None,
 ) -> pd.DataFrame:
-    """Mean of a value a clip in each combination of the columns of `by` (the dose, whose voice ...).
+    """Mean of a per-clip value in each combination of the columns of `by` (dose, sex ...), with pointwise intervals.
 
-    `share` says that values lie in [0, 1]; `world` is the mean of what the world expects of the same clips. The
-    intervals hold one by one.
+    `share`: the values lie in [0, 1]; `world`: expected value of each clip, whose mean is a column.
     """
     values, speakers = np.asarray(values, dtype=float), np.asarray(speakers)
     rows = []
@@ -114,11 +122,10 @@ def dose_curve(
 def crossings(
     by: pd.DataFrame, doses: Column, values: Column, level: float, speakers: Column, resampling: Resampling
 ) -> pd.DataFrame:
-    """The dose at which the mean of a value a clip has risen to `level`, in each combination of the columns of `by`.
+    """Dose at which the mean of a per-clip value has risen to `level`, in each combination of the columns of `by`.
 
-    On straight lines between doses. A curve that starts above the level gives the smallest dose, one that never rises
-    to it the largest (`reached` is false): read either as a bound. UserError unless every speaker is heard at every
-    dose.
+    Interpolated between doses. A curve that starts above the level gives the smallest dose, one that never reaches it
+    the largest (`reached` is false): read either as a bound. UserError unless every speaker has every dose.
     """
     doses, values, speakers = (np.asarray(column) for column in (doses, values, speakers))
     rows = []
@@ -139,7 +146,7 @@ def _crossing(
     doses: np.ndarray, values: np.ndarray, level: float, speakers: np.ndarray, resampling: Resampling
 ) -> Estimate:
     steps, at = np.unique(doses, return_inverse=True)
-    heard = np.eye(len(steps))[at]
+    given = np.eye(len(steps))[at]
     _check_complete(speakers, doses, "doses")
 
     def first(sums: Float[np.ndarray, "replicates columns"]) -> Float[np.ndarray, "replicates"]:
@@ -153,7 +160,7 @@ def _crossing(
         part = np.where(risen[rows, after], part, 1).clip(0, 1)
         return steps[before] + part * (steps[after] - steps[before])
 
-    columns = np.hstack([heard * values[:, None], heard])
+    columns = np.hstack([given * values[:, None], given])
     return bootstrap.from_sums(columns, first, speakers, resampling)
 
 
@@ -163,27 +170,18 @@ def within_slope(
     speakers: Column,
     resampling: Resampling,
 ) -> Estimate:
-    """Slope of the least-squares lines of y on x that all speakers (and columns) share, each with its own level.
-
-    NaN where x never changes within a speaker.
-    """
+    """Common slope of y on x within speakers (and columns), by least squares; NaN if x never changes within one."""
     codes = bootstrap.number_speakers(speakers, x=x, y=y).codes
     x, y = (demeaned(side, codes).reshape(len(codes), -1) for side in (x, y))
-
-    def ratio(sums: Float[np.ndarray, "replicates 2"]) -> Float[np.ndarray, "replicates"]:
-        return sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], np.nan)
-
-    return bootstrap.from_sums(
-        np.stack([(x * y).sum(axis=1), (x * x).sum(axis=1)], axis=1), ratio, speakers, resampling
-    )
+    return bootstrap.ratio((x * y).sum(axis=1), (x * x).sum(axis=1), speakers, resampling)
 
 
 def followed(
     axes: Column, responses: pd.DataFrame, world: pd.DataFrame, speakers: Column, resampling: Resampling
 ) -> pd.DataFrame:
-    """Slope of all responses at once on what the world expects of them, within speakers, on each of the `axes`.
+    """Common slope of all responses on their expected values (`world`) within speakers, on each of the `axes`.
 
-    At 1 they follow it, below 1 they move too little, at 0 they do not care.
+    1: they follow; below 1: they move too little; 0: they do not respond.
     """
     (x, y), speakers = (table.to_numpy(float) for table in (world, responses)), np.asarray(speakers)
     return pd.DataFrame(
@@ -202,8 +200,8 @@ def dose_slopes(
 ) -> pd.DataFrame:
     """Change of each response (column) per unit of dose within speakers, on each of the `axes`.
 
-    The intervals of an axis hold together (Bonferroni); `moves` where they exclude 0. `world` has the columns of
-    `responses` with what the world expects of the same clips; the table gives its slope.
+    Intervals have simultaneous coverage over the responses of an axis (Bonferroni); `moves` where they exclude 0.
+    `world` has the expected responses of the same clips; their slope is a column.
     """
     doses, speakers = np.asarray(doses, dtype=float), np.asarray(speakers)
     together = resampling.simultaneous(responses.shape[1])
@@ -220,9 +218,9 @@ def dose_slopes(
 def beside_sham(
     conditions: Column, values: Column, speakers: Column, sham: str, resampling: Resampling
 ) -> pd.DataFrame:
-    """Mean of a value a clip under each condition, and its paired `difference` (with interval) from that of the sham.
+    """Mean of a per-clip value under each condition, and its paired `difference` (with interval) from the sham.
 
-    Every speaker must be heard under every condition (UserError).
+    UserError unless every speaker has every condition.
     """
     conditions, values, speakers = (np.asarray(column) for column in (conditions, values, speakers))
     if sham not in conditions:
@@ -232,12 +230,12 @@ def beside_sham(
         name: bootstrap.interval(values[conditions == name], speakers[conditions == name], resampling)
         for name in np.unique(conditions).tolist()
     }
-    rows = []
-    for name, estimate in estimates.items():
-        gap = bootstrap.combine(np.subtract, estimate, estimates[sham], resampling=resampling)
-        paired = {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
-        rows.append({"condition": name} | estimate.row() | paired)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {"condition": name}
+        | estimate.row()
+        | bootstrap.difference(estimate, estimates[sham], resampling).row("difference")
+        for name, estimate in estimates.items()
+    )
 
 
 def _check_complete(speakers: np.ndarray, steps: np.ndarray, name: str) -> None:
@@ -246,7 +244,7 @@ def _check_complete(speakers: np.ndarray, steps: np.ndarray, name: str) -> None:
 
 
 def thirds(trait: Column, strata: Column) -> Int[np.ndarray, "clips"]:
-    """The third of a trait, 1 (lowest) to 3, that each clip falls in within its stratum."""
+    """Tercile of each clip's trait within its stratum: 1 (lowest) to 3."""
     grouped = pd.Series(np.asarray(trait)).groupby(np.asarray(strata))
     return np.ceil(3 * grouped.rank() / grouped.transform("size")).to_numpy(int)
 

@@ -1,8 +1,8 @@
-"""Finding the face of a voice: ranks, recall, 1:N matching and verification, each with its chance level.
+"""Retrieving the face of a voice from a gallery: ranks, recall, and its chance level.
 
-Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Matching, and recall
-in a smaller gallery, are exact expectations over the choice of the other faces: given how many are better and how many
-tie, the outcome of drawing some of them is hypergeometric, and no list of trials has to be drawn.
+Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Recall in a smaller
+gallery is an exact expectation over the choice of the other faces: given how many are better and how many tie, the
+outcome of drawing some of them is hypergeometric, and no trials have to be drawn.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.similarity import Metric, pairwise
 
-# Scores closer than this part of the row's largest are tied: matrix products round by about 1e-13.
+# Scores closer than this fraction of the row's largest are tied: matrix products round by about 1e-13.
 TIE = 1e-9
 QUERY_CHUNK = 256
 
 
 class Ranks(NamedTuple):
-    """For each query, how many of the `others` score better than its true face and how many tie with it."""
+    """For each query, the number of the `others` that score better than its true face, and that tie with it."""
 
     better: Int[np.ndarray, "queries"]
     equal: Int[np.ndarray, "queries"]
@@ -31,12 +31,12 @@ class Ranks(NamedTuple):
 
     @property
     def expected(self) -> Float[np.ndarray, "queries"]:
-        """Mean 1-based rank of the true face when ties are put in random order."""
+        """Mean rank (from 1) of the true face over random orders of ties."""
         return 1 + self.better + self.equal / 2
 
     @property
     def wins(self) -> Float[np.ndarray, "queries"]:
-        """Share of the others whom the true face beats, ties half: 1:2 matching against each of them."""
+        """Share of the others that the true face beats, ties counting half: 1:2 matching against each of them."""
         return 1 - (self.better + self.equal / 2) / self.others
 
 
@@ -87,39 +87,39 @@ def ranks_from_scores(
 def compare(
     scores: Float[np.ndarray, "queries gallery"], target: Float[np.ndarray, "queries"]
 ) -> tuple[Bool[np.ndarray, "queries gallery"], Bool[np.ndarray, "queries gallery"]]:
-    """Which faces score better than the target, and which tie."""
+    """Which faces score better than the query's target, and which tie with it."""
     margin = scores - target[:, None]
     tie = TIE * np.maximum(np.abs(scores).max(axis=1), np.abs(target))[:, None]
     return margin > tie, np.abs(margin) <= tie
 
 
-def recall_at(placed: Ranks, items: int, size: int | None = None) -> Float[np.ndarray, "queries"]:
-    """Probability that a query's true face is among the first `items` of a gallery of `size` (default: all).
+def recall_at(ranks: Ranks, items: int, size: int | None = None) -> Float[np.ndarray, "queries"]:
+    """Probability that each query's true face is among the first `items` of a gallery of `size` (default: all).
 
-    A smaller gallery holds the true face and size - 1 of the others at random.
+    A smaller gallery holds the true face and size - 1 of the others, drawn at random.
     """
-    drawn = placed.others if size is None else size - 1
-    ahead = np.arange(placed.others + 1)
-    hit = hypergeom.cdf(items - 1, placed.others, ahead, drawn)
+    drawn = ranks.others if size is None else size - 1
+    ahead = np.arange(ranks.others + 1)
+    hit = hypergeom.cdf(items - 1, ranks.others, ahead, drawn)
     # In random order the true face has 0 to `equal` of its ties ahead of it, each with the same probability.
     cumulative = np.concatenate([[0.0], np.cumsum(hit)])
-    return (cumulative[placed.better + placed.equal + 1] - cumulative[placed.better]) / (placed.equal + 1)
+    return (cumulative[ranks.better + ranks.equal + 1] - cumulative[ranks.better]) / (ranks.equal + 1)
 
 
 def recall(
-    placed: Ranks, speakers: Column, ks: Sequence[int], resampling: Resampling, size: int | None = None
+    ranks: Ranks, speakers: Column, ks: Sequence[int], resampling: Resampling, size: int | None = None
 ) -> pd.DataFrame:
     """R@K in both readings, first K items and first K percent, in a gallery of `size` (default: all).
 
     Table 3 of the paper must be percent: its random row is 1, 2, 5, 10 % for K = 1, 2, 5, 10 of 5,000 faces. K percent
-    are rounded down to whole faces. Indexed by reading and k.
+    are rounded down to whole faces. The table is indexed by reading ("items" or "percent") and k.
     """
-    whole = placed.others + 1 if size is None else size
+    whole = ranks.others + 1 if size is None else size
     rows = []
     for reading in ("items", "percent"):
         for k in ks:
             items = min(k if reading == "items" else k * whole // 100, whole)
-            estimate = bootstrap.interval(recall_at(placed, items, size), speakers, resampling, share=True)
+            estimate = bootstrap.interval(recall_at(ranks, items, size), speakers, resampling, share=True)
             row = {"reading": reading, "k": k, "items": items, "size": whole, "chance": items / whole}
             rows.append(row | estimate.row())
     return pd.DataFrame(rows).set_index(["reading", "k"])
@@ -128,14 +128,14 @@ def recall(
 def nearest(
     queries: Float[np.ndarray, "queries dim"], gallery: Float[np.ndarray, "gallery dim"], metric: Metric, count: int
 ) -> Int[np.ndarray, "queries {count}"]:
-    """The first `count` rows of the gallery for each query, best first."""
+    """The `count` best rows of the gallery for each query, best first."""
     return np.argsort(-pairwise(queries, gallery, metric), axis=1, kind="stable")[:, :count]
 
 
-def at_quantiles(placed: Ranks, quantiles: Sequence[float]) -> Int[np.ndarray, "quantiles"]:
-    """The queries that stand at these quantiles when all are ordered by the rank of their true face, best first.
+def at_quantiles(ranks: Ranks, quantiles: Sequence[float]) -> Int[np.ndarray, "quantiles"]:
+    """The queries at these quantiles of the rank of their true face, best first.
 
-    So the examples of a figure are chosen by a rule, not by eye.
+    So the examples of a figure are chosen by rule, not by eye.
     """
-    order = np.argsort(placed.expected, kind="stable")
+    order = np.argsort(ranks.expected, kind="stable")
     return order[np.round(np.asarray(quantiles) * (len(order) - 1)).astype(int)]

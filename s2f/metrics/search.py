@@ -1,4 +1,4 @@
-"""Exact ranks in galleries of up to millions of faces, in bounded memory, and an approximate nearest-neighbour index."""
+"""Large galleries: exact ranks among millions of faces in bounded memory, and an approximate index."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

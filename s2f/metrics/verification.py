@@ -12,9 +12,17 @@ from s2f.study.paths import UserError
 
 
 def trials(pred: Features, true: Features, speakers: Column, seed: int, metric: Metric = "cosine") -> pd.DataFrame:
-    """Verification trials, one row each: `query` and `face` (speakers), `score`, `same`.
+    """Verification trials: each voice with its true face and with that of a random other speaker.
 
-    Every voice meets its own face and one of another speaker.
+    Args:
+        pred: predicted embedding of each clip.
+        true: embedding of each clip's true face.
+        speakers: who speaks in each clip; at least two (UserError).
+        seed: of the draw of other speakers.
+        metric: the score, as `similarity.pairwise` takes it.
+
+    Returns:
+        One row per trial: `query` and `face` (speakers), `score`, `same`.
     """
     index = bootstrap.number_speakers(speakers, pred=pred, true=true)
     if index.count < 2:
@@ -42,7 +50,10 @@ def _another_speaker(index: bootstrap.Speakers, seed: int) -> Int[np.ndarray, "c
 
 
 def verification(table: pd.DataFrame, resampling: Resampling) -> dict[str, Estimate]:
-    """`auc` and equal error rate (`eer`) of trials (as `trials` makes them), both speakers of a trial resampled."""
+    """Area under the ROC curve (`auc`) and equal error rate (`eer`) of trials, both speakers of a trial resampled.
+
+    `table` as `trials` makes it; UserError unless it holds matched and unmatched trials.
+    """
     together = pd.concat([table["query"], table["face"]], ignore_index=True)
     index = bootstrap.number_speakers(together)
     query, face = index.codes[: len(table)], index.codes[len(table) :]
