@@ -99,3 +99,9 @@ def test_the_digest_is_that_of_dvc(tmp_path):
 def test_records_are_rows_by_a_key():
     table = pd.DataFrame({"k": ["r1", "r2"], "value": [0.5, 1.0]})
     assert paths.records(table, "k") == {"r1": {"value": 0.5}, "r2": {"value": 1.0}}
+
+
+def test_a_table_nests_by_its_keys_or_its_index():
+    table = pd.DataFrame({"a": ["x", "x", "y"], "b": [1, 2, 1], "value": [0.1, 0.2, 0.3]})
+    expected = {"x": {"1": {"value": 0.1}, "2": {"value": 0.2}}, "y": {"1": {"value": 0.3}}}
+    assert paths.nested(table, "a", "b") == paths.nested(table.set_index(["a", "b"])) == expected

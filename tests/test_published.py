@@ -189,20 +189,13 @@ def test_a_planted_difference_lies_in_its_interval_and_shuffled_pairs_are_at_cha
 def test_recall_and_choice_are_those_of_the_ranks(rng):
     system = rng.normal(size=(40, 40))
     found = paired.ranks(system)
-    assert list(placed.better) == [(row > row[i]).sum() for i, row in enumerate(system)]
+    assert list(found.better) == [(row > row[i]).sum() for i, row in enumerate(system)]
     recall = paired.recall({"it": system}, "it", (1, 5), 20, QUICK).set_index("k")
-    assert recall.at[5, "value"] == pytest.approx(retrieval.recall_at(placed, 5, 20).mean())
+    assert recall.at[5, "value"] == pytest.approx(retrieval.recall_at(found, 5, 20).mean())
     assert list(recall["chance"]) == [0.05, 0.25]
     both = paired.choice({"it": system}, "it", (2, 40), QUICK).set_index("n")
-    assert both.at[2, "value"] == pytest.approx(placed.wins.mean())
-    assert both.at[40, "value"] == pytest.approx((placed.better == 0).mean())
-
-
-def test_nested_rows():
-    table = pd.DataFrame({"a": ["x", "x", "y"], "b": [1, 2, 1], "value": [0.1, 0.2, 0.3]})
-    assert paired.nested(table, "a", "b") == {
-        "x": {"1": {"value": 0.1}, "2": {"value": 0.2}}, "y": {"1": {"value": 0.3}},
-    }  # fmt: skip
+    assert both.at[2, "value"] == pytest.approx(found.wins.mean())
+    assert both.at[40, "value"] == pytest.approx((found.better == 0).mean())
 
 
 # Heads

@@ -301,14 +301,5 @@ def silhouettes(apart: Float[np.ndarray, "n n"], codes: Int[np.ndarray, "n"]) ->
     return np.where(mates > 0, (nearest - within) / np.where(larger > 0, larger, 1), 0.0)
 
 
-def nested(*tables: pd.DataFrame) -> dict[str, dict[str, dict[str, float | int]]]:
-    """Tables with rows of two levels, joined, as JSON holds them."""
-    together: dict = {}
-    for table in tables:
-        for (outer, inner), row in table.to_dict("index").items():
-            together.setdefault(outer, {})[inner] = row
-    return together
-
-
 def _table(rows: Mapping[tuple[str, str], Mapping[str, float]], *levels: str) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=levels))

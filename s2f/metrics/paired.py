@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float
 
 from s2f.metrics import bootstrap, retrieval, similarity
 from s2f.metrics.bootstrap import Estimate, Resampling
-from s2f.study import paths
 
 Scores = Float[np.ndarray, "people people"]
 
@@ -104,6 +103,3 @@ def _beside(arms: Mapping[str, Estimate], reference: str, resampling: Resampling
         | bootstrap.difference(estimate, arms[reference], resampling).row("difference")
         for arm, estimate in arms.items()
     ]
-
-
-nested = paths.nested  # until the notebooks call it by its own name

@@ -5,7 +5,7 @@ else equal, so that speakers are compared with themselves. `world` is the expect
 the response of an ideal observer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -247,13 +247,3 @@ def thirds(trait: Column, strata: Column) -> Int[np.ndarray, "clips"]:
     """Tercile of each clip's trait within its stratum: 1 (lowest) to 3."""
     grouped = pd.Series(np.asarray(trait)).groupby(np.asarray(strata))
     return np.ceil(3 * grouped.rank() / grouped.transform("size")).to_numpy(int)
-
-
-def nested(table: pd.DataFrame, keys: Sequence[str]) -> dict:
-    """A table as JSON holds it: a level for each of `keys` (numbers with their sign), then the row."""
-    if not keys:
-        return table.to_dict("records")[0]
-    return {
-        key if isinstance(key, str) else f"{key:+g}": nested(rows.drop(columns=keys[0]), keys[1:])
-        for key, rows in table.groupby(keys[0])
-    }

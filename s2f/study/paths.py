@@ -99,7 +99,12 @@ def records(table, key: str) -> dict:
 
 
 def nested(table, *keys: str) -> dict:
-    """A pandas table as dicts in dicts, as `write_json` takes it: a level for each of `keys`, then one row."""
+    """A pandas table as nested dicts, as `write_json` takes it: a level for each of `keys`, then one row.
+
+    Without `keys`, the levels are those of the index.
+    """
+    if not keys:
+        return nested(table.reset_index(), *table.index.names)
     key, *rest = keys
     if not rest:
         return {str(row.pop(key)): row for row in table.to_dict("records")}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import silhouette_samples
 
-from s2f.data import manifest
+from s2f.data.corpus import HeldOut
 from s2f.metrics import feature_space
 from s2f.metrics.bootstrap import Resampling
 from s2f.metrics.gallery import Gallery
@@ -85,8 +85,8 @@ def test_readings_and_appearance_of_faces_that_are_true_or_shuffled(rng):
 def test_similarity_of_arms_is_compared_on_the_same_clips(rng):
     faces, names = rng.normal(size=(40, 6)).astype(np.float32), np.array([f"p{i:02d}" for i in range(40)])
     clips = pd.DataFrame({"speaker_id": names, "split": "test"})
-    held = manifest.HeldOut(clips, np.ones(40, bool), names, clips, clips.set_index("speaker_id"))
-    gallery = Gallery.of(held, faces, names)
+    held = HeldOut(clips, np.ones(40, bool), names, clips, clips.set_index("speaker_id"))
+    gallery = Gallery.of(held, pd.DataFrame(faces, names))
     moved = {"plain": faces, "noise": rng.normal(size=faces.shape).astype(np.float32)}
     table = feature_space.similarity(moved, faces, gallery, 20, names, QUICK)
     plain, noise = (table.loc[arm] for arm in moved)
@@ -211,13 +211,3 @@ def test_separation_finds_clusters_and_leaves_shuffled_labels_at_chance(rng):
     assert luck["value"].mean() == pytest.approx(cluster["chance"], abs=0.01)
     with pytest.raises(UserError, match="All speakers have cluster 0"):
         feature_space.separation({"true": features}, pd.DataFrame({"cluster": 0 * labels}), 99, QUICK)
-
-
-def test_nested_tables_are_joined_by_their_outer_rows():
-    rows = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y"), ("b", "x")])
-    first, second = pd.DataFrame({"value": [1, 2, 3]}, index=rows), pd.DataFrame({"p": [0.5]}, index=[("b", "z")])
-    second.index = pd.MultiIndex.from_tuples(second.index)
-    assert feature_space.nested(first, second) == {
-        "a": {"x": {"value": 1}, "y": {"value": 2}},
-        "b": {"x": {"value": 3}, "z": {"p": 0.5}},
-    }

@@ -151,9 +151,3 @@ def test_conditions_are_paired_with_the_sham(rng):
 def test_thirds_are_cut_within_the_stratum():
     trait, sex = np.array([100.0, 120.0, 110.0, 200.0, 220.0, 210.0]), np.repeat(["M", "F"], 3)
     assert probes.thirds(trait, sex).tolist() == [1, 3, 2, 1, 3, 2]
-
-
-def test_a_table_nests_by_its_keys():
-    table = pd.DataFrame({"sex": ["F", "F"], "dose": [-1.5, 2.0], "value": [0.1, 0.2], "n": [3, 4]})
-    women = {"-1.5": {"value": 0.1, "n": 3}, "+2": {"value": 0.2, "n": 4}}
-    assert probes.nested(table, ["sex", "dose"]) == {"F": women}

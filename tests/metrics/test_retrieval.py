@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from s2f.data import manifest
+from s2f.data.corpus import HeldOut
 from s2f.metrics import matching, retrieval, similarity, verification
 from s2f.metrics.bootstrap import Resampling
 from s2f.metrics.gallery import Gallery
@@ -38,25 +38,43 @@ def test_ranks_equal_a_plain_loop_whatever_the_chunk(metric, rng):
     gallery[20:30] = gallery[:10]  # ties
     truth = rng.integers(0, 40, 30)
     for chunk in (7, 256):
-        placed = retrieval.ranks(queries, gallery, truth, metric, chunk)
+        ranks = retrieval.ranks(queries, gallery, truth, metric, chunk)
         for i, query in enumerate(queries):
             away = np.array([distance(query, face, metric) for face in gallery])
             tied = np.abs(away - away[truth[i]]) < 1e-9
-            assert placed.better[i] == (~tied & (away < away[truth[i]])).sum()
-            assert placed.expected[i] == placed.better[i] + (tied.sum() + 1) / 2
+            assert ranks.better[i] == (~tied & (away < away[truth[i]])).sum()
+            assert ranks.expected[i] == ranks.better[i] + (tied.sum() + 1) / 2
+
+
+def test_a_table_of_scores_gives_the_ranks_and_the_matching_of_its_metric(rng):
+    """A clip's true face is the column of its speaker, in any order of the clips."""
+    scores, speakers = rng.normal(size=(40, 40)).round(1), rng.permutation(np.repeat(np.arange(40), 3))
+    people = np.arange(40.0)[:, None]
+
+    def look_up(queries, gallery):
+        return scores[np.ix_(queries[:, 0].astype(int), gallery[:, 0].astype(int))]
+
+    table, strata = scores[speakers], pd.DataFrame({"sex": speakers % 2})
+    ours = retrieval.ranks_from_scores(table, speakers)
+    for part, reference in zip(ours, retrieval.ranks(people[speakers], people, speakers, look_up), strict=True):
+        np.testing.assert_array_equal(part, reference)
+    for n in (2, 5):
+        ours = matching.matching_from_scores(table, speakers, speakers, QUICK, n, strata)
+        reference = matching.matching(people[speakers], people[speakers], speakers, QUICK, n, look_up, strata)
+        pd.testing.assert_frame_equal(ours, reference)
 
 
 def test_recall_equals_brute_force_over_every_gallery(rng):
     queries, gallery = rng.normal(size=(1, 3)), rng.normal(size=(8, 3))
     gallery[4] = gallery[0]
-    placed = retrieval.ranks(queries, gallery, np.array([0]))
+    ranks = retrieval.ranks(queries, gallery, np.array([0]))
     away = np.array([distance(queries[0], face, "cosine") for face in gallery]).round(9)
     for size, items in ((4, 1), (4, 2), (8, 3)):
         galleries = [away[[0, *others]] for others in combinations(range(1, 8), size - 1)]
         brute = [
             np.clip((items - (g < g[0]).sum()) / (g == g[0]).sum(), 0, 1) for g in galleries
         ]  # the true face takes each of its tied places with the same probability
-        assert retrieval.recall_at(placed, items, size)[0] == pytest.approx(np.mean(brute), abs=1e-12)
+        assert retrieval.recall_at(ranks, items, size)[0] == pytest.approx(np.mean(brute), abs=1e-12)
 
 
 def test_matching_credit_equals_brute_force(rng):
@@ -73,9 +91,9 @@ def test_an_embedding_that_knows_nothing_scores_chance_exactly(metric, rng):
     pred, true, speakers = world(rng, clips=3)
     nowhere = np.full_like(true, 0.3)
     for shown in (nowhere, true):  # every pair ties, or every voice orders the faces in the same way
-        placed = retrieval.ranks(nowhere, shown[::3], speakers, metric)
+        ranks = retrieval.ranks(nowhere, shown[::3], speakers, metric)
         for size in (None, 20):
-            found = retrieval.recall(placed, speakers, [1, 5, 10], QUICK, size)
+            found = retrieval.recall(ranks, speakers, [1, 5, 10], QUICK, size)
             np.testing.assert_allclose(found.value, found.chance, atol=1e-12)
         pairs = matching.matching(nowhere, shown, speakers, QUICK, metric=metric)
         np.testing.assert_allclose(pairs.value, 0.5, atol=1e-12)
@@ -88,9 +106,9 @@ def test_an_embedding_that_knows_nothing_scores_chance_exactly(metric, rng):
 
 def test_a_perfect_prediction_is_always_first(rng):
     _, true, speakers = world(rng, clips=2)
-    placed = retrieval.ranks(true, true[::2], speakers)
-    assert (retrieval.recall(placed, speakers, [1], QUICK, size=50).loc["items", "value"] == 1).all()
-    assert (placed.wins == 1).all()
+    ranks = retrieval.ranks(true, true[::2], speakers)
+    assert (retrieval.recall(ranks, speakers, [1], QUICK, size=50).loc["items", "value"] == 1).all()
+    assert (ranks.wins == 1).all()
     assert (matching.matching(true, true, speakers, QUICK, n=10)["value"] == 1).all()
     verified = verification.verification(verification.trials(true, true, speakers, seed=0), QUICK)
     assert (verified["auc"].value, verified["eer"].value) == pytest.approx((1, 0), abs=1e-12)
@@ -145,12 +163,12 @@ def test_strata_keep_missing_labels_and_lonely_people_out(rng):
 
 def test_both_readings_of_recall(rng):
     pred, true, speakers = world(rng, n_speakers=200, clips=1)
-    placed = retrieval.ranks(pred, true, np.arange(200))
-    found = retrieval.recall(placed, speakers, [1, 5], QUICK)
+    ranks = retrieval.ranks(pred, true, np.arange(200))
+    found = retrieval.recall(ranks, speakers, [1, 5], QUICK)
     assert list(found.index) == [("items", 1), ("items", 5), ("percent", 1), ("percent", 5)]
     assert list(found["items"]) == [1, 5, 2, 10]
     assert list(found["chance"]) == [0.005, 0.025, 0.01, 0.05]
-    np.testing.assert_allclose(found["value"], [(placed.better < items).mean() for items in (1, 5, 2, 10)])
+    np.testing.assert_allclose(found["value"], [(ranks.better < items).mean() for items in (1, 5, 2, 10)])
 
 
 def test_the_nearest_are_the_first_in_order(rng):
@@ -163,25 +181,24 @@ def test_the_nearest_are_the_first_in_order(rng):
 
 def test_examples_stand_at_quantiles_of_the_rank():
     better = np.array([40, 0, 10, 30, 20])
-    placed = retrieval.Ranks(better, np.zeros(5, int), 99)
-    assert list(retrieval.at_quantiles(placed, [0.0, 0.5, 1.0])) == [1, 4, 0]
+    ranks = retrieval.Ranks(better, np.zeros(5, int), 99)
+    assert list(retrieval.at_quantiles(ranks, [0.0, 0.5, 1.0])) == [1, 4, 0]
 
 
-def test_a_gallery_holds_the_mean_photograph_of_each_test_speaker_and_learns_from_validation(rng):
+def test_a_gallery_holds_the_template_of_each_test_speaker_and_its_score_is_fitted_on_validation(rng):
     clips = pd.DataFrame({"speaker_id": ["v1", "v1", "v2", "t2", "t1", "t2"]})
     test = np.array([False, False, False, True, True, True])
-    held = manifest.HeldOut(clips, test, clips.loc[test, "speaker_id"].to_numpy(), clips[test], clips)
-    owners = np.array(["t2", "v1", "t1", "other", "v2", "t2"])
-    photos = rng.normal(size=(6, 3)).astype(np.float32)
-    found = Gallery.of(held, photos, owners)
+    held = HeldOut(clips, test, clips.loc[test, "speaker_id"].to_numpy(), clips[test], clips)
+    templates = pd.DataFrame(rng.normal(size=(5, 3)).astype(np.float32), ["t2", "v1", "t1", "other", "v2"])
+    found = Gallery.of(held, templates)
     assert list(found.names) == ["t1", "t2"] and list(found.own) == [1, 0, 1]
-    np.testing.assert_allclose(found.faces, [photos[2], (photos[0] + photos[5]) / 2], rtol=1e-6)
-    np.testing.assert_array_equal(found.validation, photos[[1, 1, 4]])
-    heard = rng.normal(size=(6, 2))
-    score = found.likelihood_ratio(heard, dims=2)
-    np.testing.assert_allclose(score.pred_mean, heard[:3].mean(axis=0))
+    np.testing.assert_array_equal(found.faces, templates.loc[["t1", "t2"]])
+    np.testing.assert_array_equal(found.validation, templates.loc[["v1", "v1", "v2"]])
+    predicted = rng.normal(size=(6, 2))
+    score = found.likelihood_ratio(predicted, dims=2)
+    np.testing.assert_allclose(score.pred_mean, predicted[:3].mean(axis=0))
     with pytest.raises(UserError, match="no photograph of speaker v2"):
-        Gallery.of(held, photos[:4], owners[:4])
+        Gallery.of(held, templates.drop(index="v2"))
 
 
 def test_verification_equals_sklearn_and_a_symmetric_error(rng):
