@@ -123,9 +123,10 @@ def test_a_network_of_its_plan_learns_to_tell_four_faces_apart(rng):
     assert encoder.logits(encoder(images)).argmax(dim=1).equal(identities)
 
 
-def test_images_of_another_size_are_refused():
-    with pytest.raises(UserError, match="64-px faces, not 32 px"):
-        FaceEncoder(small(classes=2))(torch.zeros(1, 3, 32, 32))
+def test_images_of_another_size_are_resized():
+    encoder = FaceEncoder(small(classes=2)).eval()
+    grey = torch.full((1, 3, 32, 32), 0.4)
+    torch.testing.assert_close(encoder(grey), encoder(torch.full((1, 3, 64, 64), 0.4)))
 
 
 @pytest.mark.parametrize("change", [{"size": 50}, {"blocks": ()}, {"dropout": 0.5}])

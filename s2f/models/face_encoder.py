@@ -1,13 +1,14 @@
 """The face encoder: a photograph to the feature that the voice encoder learns to predict (section 3).
 
-VGG-Face (Parkhi et al., 2015) with its published weights, or a small network of the same plan that is trained
-from scratch to tell the training speakers apart.
+VGG-Face (Parkhi et al., 2015) with its published weights, a small network of the same plan that is trained from
+scratch to tell the training speakers apart, or the network that ships with dlib.
 """
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2f.models import weights
+from s2f.models.pretrained import FaceFeature
 from s2f.study.paths import UserError
 
 RGB_MEAN = (129.1863, 104.7624, 93.5940)  # of VGG-Face's training images, 0-255
@@ -91,11 +93,11 @@ class FaceEncoder(nn.Module):
         self.fc7 = nn.Linear(config.feature_dim, config.feature_dim)
         self.fc8 = nn.Linear(config.feature_dim, config.classes)
 
-    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch feature_dim"]:
-        """Features of RGB images in [0, 1]; UserError if the images are not of `config.size`."""
+    def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch feature_dim"]:
+        """Features of RGB images in [0, 1]; those of another size than `config.size` are resized."""
         size = self.config.size
         if images.shape[-1] != size:
-            raise UserError(f"This face encoder takes {size}-px faces, not {images.shape[-1]} px: resize them.")
+            images = F.interpolate(images, (size, size), mode="bilinear", antialias=images.shape[-1] > size)
         x = self.convs((255 * images - self.mean) / self.config.pixel_scale)
         feature = self.fc7(F.relu(self.fc6(x.flatten(1))))
         return F.relu(feature) if self.config.feature_relu else feature
@@ -103,6 +105,48 @@ class FaceEncoder(nn.Module):
     def logits(self, feature: Float[Tensor, "batch feature_dim"]) -> Float[Tensor, "batch classes"]:
         """Identity scores before the softmax."""
         return self.fc8(feature)
+
+
+class DlibEncoderConfig(BaseModel):
+    """The packaged network has no settings; its name tells its file from one of ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: Literal["dlib"] = "dlib"
+    feature_dim: Literal[128] = 128
+
+
+class DlibEncoder(nn.Module):
+    """The face recognition network that ships with dlib (`s2f.models.pretrained`): 128 numbers of an aligned face.
+
+    It has no identity scores, and no gradient flows through it: it is read, never trained through.
+    """
+
+    Config: ClassVar = DlibEncoderConfig
+    logits: ClassVar = None
+
+    def __init__(self, config: DlibEncoderConfig = DlibEncoderConfig()):  # noqa: B008 (it is frozen)
+        super().__init__()
+        self.config = config
+        self._network = None
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 128"]:
+        """Features of RGB images in [0, 1]; UserError if the packages are not installed."""
+        if self._network is None:
+            self._network = FaceFeature()
+        pictures = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        features = np.stack([self._network(picture) for picture in np.ascontiguousarray(pictures)])
+        return torch.from_numpy(features.astype(np.float32)).to(images.device)
+
+
+AnyFaceEncoder = FaceEncoder | DlibEncoder
+
+
+def kind_in(path: str | Path) -> type[FaceEncoder] | type[DlibEncoder]:
+    """Which class the face encoder in a file of weights has; errors as `weights.header` has them."""
+    config = weights.header(path).configs.get("encoder", {})
+    return DlibEncoder if config.get("network") == "dlib" else FaceEncoder
 
 
 def load_vgg_face(path: str | Path) -> FaceEncoder:

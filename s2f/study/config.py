@@ -93,9 +93,11 @@ class World(Section):
 
 
 class FaceModel(Section):
-    """Training of the face encoder and of the face decoder."""
+    """The face encoder (`weights`: the file of VGG-Face's), and training of it and of the face decoder."""
 
     seed: int
+    feature: Literal["small", "vgg_face", "dlib"]
+    weights: str | None
     encoder_steps: Count
     encoder_batch: Count
     encoder_rate: Positive
@@ -105,6 +107,12 @@ class FaceModel(Section):
     precision: Precision
     checkpoint_minutes: Positive
     threads: Count
+
+    @model_validator(mode="after")
+    def _weights_of_vgg_face(self) -> "FaceModel":
+        if (self.weights is not None) != (self.feature == "vgg_face"):
+            raise ValueError("weights must name a file for the feature vgg_face, and be null for the others")
+        return self
 
 
 class Train(Section):

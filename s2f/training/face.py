@@ -1,6 +1,7 @@
 """Training of the face model: the encoder of photographs and the decoder that draws canonical faces."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from s2f.data.batches import as_images, chunks, rows_of, shifted, tensors
 from s2f.models import face_decoder, face_encoder
 from s2f.models.face_decoder import FaceDecoder
-from s2f.models.face_encoder import FaceEncoder
+from s2f.models.face_encoder import AnyFaceEncoder, DlibEncoder, FaceEncoder, load_vgg_face
 from s2f.study import config
 from s2f.study.paths import UserError
 from s2f.study.precision import low_precision
@@ -119,6 +120,23 @@ def _split_photos(identities: Int64[np.ndarray, "photos"]) -> tuple[Int64[np.nda
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def face_encoder_of(cfg: config.FaceModel, learn: Callable[[], FaceEncoder]) -> AnyFaceEncoder:
+    """The encoder that the settings name.
+
+    cfg: its `feature` names the encoder, its `weights` the file of VGG-Face.
+    learn: trains the small encoder; called for that one only.
+
+    UserError if the file of weights is missing or holds something else.
+    """
+    match cfg.feature:
+        case "small":
+            return learn()
+        case "vgg_face":
+            return load_vgg_face(cfg.weights)
+        case "dlib":
+            return DlibEncoder()
+
+
 def face_codes(
     canonical: UInt8[np.ndarray, "people size size 3"], landmarks: Float32[np.ndarray, "people 68 2"]
 ) -> Float32[np.ndarray, "people codes"]:
@@ -143,7 +161,7 @@ def train_face_decoder(
     speakers: Int64[np.ndarray, "photos"],
     canonical: UInt8[np.ndarray, "speakers size size 3"],
     landmarks: Float32[np.ndarray, "speakers 68 2"],
-    encoder: FaceEncoder,
+    encoder: AnyFaceEncoder,
     cfg: config.FaceModel,
     *,
     device: torch.device,
@@ -152,7 +170,8 @@ def train_face_decoder(
     """Learn to draw, from the feature of any photograph of a person, that person's canonical face.
 
     The terms of the loss are those of Cole et al. (2017): absolute error of the image, squared error of the landmarks,
-    cosine between the feature of the drawn face and the feature it was drawn from.
+    cosine between the feature of the drawn face and the feature it was drawn from (this one only where the encoder lets
+    a gradient through).
 
     features, speakers: of each photograph, and the row of its person in `canonical` and `landmarks`.
     canonical, landmarks: each person's frontal, neutral, evenly lit face, and its landmarks, px.
@@ -162,6 +181,7 @@ def train_face_decoder(
     Every tenth person is held out for validation. UserError if there are too few people for that.
     """
     size = canonical.shape[1]
+    differentiable = not isinstance(encoder, DlibEncoder)
     encoder = encoder.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     held_out = speakers % 10 == 9
     train, val = np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -183,12 +203,13 @@ def train_face_decoder(
     def loss_of(model, _step, feature, face, points):
         with low_precision(device, cfg.precision):
             drawn = model(feature)
-            again = encoder(drawn.image).float()
+            again = encoder(drawn.image).float() if differentiable else None
         terms = {
             "image": (drawn.image.float() - as_images(face)).abs().mean(),
             "landmarks": ((drawn.landmarks - points) / size).square().mean(),
-            "feature": 1 - F.cosine_similarity(again, feature).mean(),
         }
+        if differentiable:
+            terms["feature"] = 1 - F.cosine_similarity(again, feature).mean()
         return {"loss": sum(DECODER_WEIGHTS[name] * term for name, term in terms.items())} | terms
 
     def validate(model):

@@ -14,7 +14,7 @@ from s2f.data.batches import chunks, cropped, rows_of, tensors
 from s2f.data.shards import Shards
 from s2f.models import losses, voice_encoder
 from s2f.models.face_decoder import FaceDecoder
-from s2f.models.face_encoder import FaceEncoder
+from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.losses import Matcher
 from s2f.models.voice_encoder import VoiceEncoder
 from s2f.signal.audio import SAMPLE_RATE, spectrogram
@@ -45,7 +45,12 @@ class VoiceLoss:
     them and the weight of the contrastive term, which is 0 until then; on the CPU, where they are read as numbers.
     """
 
-    def __init__(self, name: config.Loss, encoder: FaceEncoder, decoder: FaceDecoder, precision: str):
+    def __init__(self, name: config.Loss, encoder: AnyFaceEncoder, decoder: FaceDecoder, precision: str):
+        if encoder.logits is None and "distill" in losses.KEPT.get("paper" if name == "contrastive" else name, ()):
+            raise UserError(
+                f"train.loss is {name}, but this face feature has no identity scores to distil: take without_distill, "
+                "or the feature small or vgg_face in face_model."
+            )
         self.name, self.decoder, self.precision = name, decoder, precision
         self.layers = decoder.first, encoder.logits
         self.lambdas = torch.tensor([*losses.PAPER_WEIGHTS, 0.0], dtype=torch.float64)
@@ -76,7 +81,7 @@ def train_voice_encoder(
     clips: pd.DataFrame,
     shards: Shards,
     face_features: Float32[np.ndarray, "photos feature_dim"],
-    encoder: FaceEncoder,
+    encoder: AnyFaceEncoder,
     decoder: FaceDecoder,
     cfg: config.Train,
     *,
@@ -96,8 +101,8 @@ def train_voice_encoder(
     device, run: where to train, and `checkpoint`, `log` and `live` of `s2f.training.loop.fit`.
 
     The best validation is that with the smallest mean angle between predicted and true feature, as the loss changes its
-    scale on re-balancing. UserError if a split has no clip, if `start` has other sizes than the settings, or if a
-    training clip has no chance.
+    scale on re-balancing. UserError if a split has no clip, if `start` has other sizes than the settings, if a training
+    clip has no chance, or if the loss distils identity scores that the face feature does not have.
     """
     train, val = _clips_with_faces(clips)
     chances = None if chances is None else _aligned_chances(train, chances)

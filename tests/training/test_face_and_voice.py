@@ -54,6 +54,8 @@ def study(folder):
 
 FACES = config.FaceModel(
     seed=2,
+    feature="small",
+    weights=None,
     encoder_steps=30,
     encoder_batch=20,
     encoder_rate=0.003,
