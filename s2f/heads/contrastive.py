@@ -21,7 +21,8 @@ from s2f.models.linear_decoder import Images, LinearDecoder, Points
 from s2f.models.losses import Matcher, contrastive
 from s2f.models.voice_encoder import VoiceEncoder
 from s2f.signal.audio import SAMPLE_RATE
-from s2f.training.loop import code, cosine, fingerprint, fit, seeded
+from s2f.study import code
+from s2f.training.loop import cosine, fingerprint, fit, seeded
 from s2f.training.voice import SIZES, features_of_waves
 
 MATCH_RATE = 0.01  # of Adam, all pairs at once
@@ -156,7 +157,7 @@ def from_scratch(
             fingerprint=fingerprint(
                 cfg.model_dump_json(exclude={"folder", "replicates", "checkpoint_minutes"}),
                 *(str(device), int(part), fold, waves, faces),
-                code("heads.contrastive training.loop training.voice data.batches signal.audio models.voice_encoder"),
+                code.digest(from_scratch),
             ),
             minutes=cfg.checkpoint_minutes,
             log=logs / f"fold_{part}.csv",

@@ -2,7 +2,8 @@
 
     notebooks/30_train.ipynb --extract--> build/src/30_train.ipynb --run--> build/run/30_train.{ipynb,html}
 
-A stage depends on the code-only copy, so that saving prose or outputs in JupyterLab never repeats a training.
+A stage depends on the code-only copy, so that saving prose or outputs in JupyterLab never repeats a training. The copy
+also holds the digests of the library code that the notebook reaches: nothing else makes a stage run again.
 Heavy imports are local: a wrong parameter must be refused at once, and every stage pays for the rest.
 """
 
@@ -21,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from s2f.study import config
+from s2f.study import code, config
 from s2f.study.paths import UserError, replacing, study
 
 CLEANUP_SECONDS = 30  # what an interrupted cell gets to write its checkpoint before it is killed
@@ -65,8 +66,11 @@ def source(cell: dict) -> str:
     return "".join(cell["source"])
 
 
-def code_only(notebook: dict) -> dict:
-    """The normalised copy: code cells with ids c0, c1, ..., the `parameters` tag, kernel `python3`."""
+def code_only(notebook: dict, library: code.Library) -> dict:
+    """The normalised copy: code cells with ids c0, c1, ..., the `parameters` tag, kernel `python3`.
+
+    Its metadata have the digest of what the code reaches in each file of the library.
+    """
     cells = [
         {
             "cell_type": "code",
@@ -78,30 +82,54 @@ def code_only(notebook: dict) -> dict:
         }
         for index, cell in enumerate(code_cells(notebook))
     ]
-    return {"cells": cells, "metadata": {"kernelspec": KERNELSPEC}, "nbformat": 4, "nbformat_minor": 5}
+    reached = library.reached("\n".join(map(source, cells)))
+    metadata = {"kernelspec": KERNELSPEC, "library": reached}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
 def is_parameters(cell: dict) -> bool:
     return "parameters" in cell["metadata"].get("tags", [])
 
 
-def extract(notebooks: Path, target: Path) -> None:
-    """Write the code-only copy of each notebook; touch and remove only what changed."""
-    if not notebooks.is_dir():
-        raise UserError(f"There is no folder {notebooks} of notebooks; run this in the folder of the study.")
-    copies = {
-        path.name: json.dumps(code_only(read(path)), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        for path in sorted(notebooks.glob("*.ipynb"))
-    }
+def extract(folders: list[Path], target: Path) -> dict[str, list[str]]:
+    """Write the code-only copy of each notebook; of two with one name, that of the later folder.
+
+    Touches and removes only what changed. Returns the notebooks that changed, each with what did: files of the library,
+    "its own code".
+    """
+    notebooks = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"There is no folder {folder} of notebooks; run this in the folder of the study.")
+        notebooks |= {path.name: path for path in folder.glob("*.ipynb")}
+    library = code.Library()
+    copies = {name: code_only(read(notebooks[name]), library) for name in sorted(notebooks)}
     target.mkdir(parents=True, exist_ok=True)
-    for path in target.glob("*.ipynb"):
+    touched = {}
+    for path in sorted(target.glob("*.ipynb")):
         if path.name not in copies:
             path.unlink()
-    for name, text in copies.items():
+            touched[path.stem] = ["gone"]
+    for name, copy in copies.items():
         path = target / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        text = json.dumps(copy, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+        if before != text:
+            touched[path.stem] = _changes(before, copy)
             with replacing(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+    return touched
+
+
+def _changes(before: str | None, after: dict) -> list[str]:
+    """What changed since an earlier copy of a notebook."""
+    try:
+        earlier = json.loads(before or "")
+        old, new = earlier["metadata"]["library"], after["metadata"]["library"]
+    except (ValueError, KeyError):
+        return ["new"]
+    files = [file for file in sorted({*old, *new}) if old.get(file) != new.get(file)]
+    return files + (["its own code"] if earlier["cells"] != after["cells"] else [])
 
 
 # ---- parameters
@@ -159,14 +187,14 @@ def run(name: str, section: str | None, root: Path) -> None:
     Writes build/run/NAME.ipynb and .html (NAME-KEY for a nested section such as `runs.KEY`), also when a cell
     fails: CellError then, or UserError if it is one that the cell raised.
     """
-    code = read(root / "build" / "src" / f"{name}.ipynb")
+    copy = read(root / "build" / "src" / f"{name}.ipynb")
     values = load_section(root / "params.yaml", section) if section else {}
-    check_parameters(declared_parameters(code, name), set(values), name, section or "")
+    check_parameters(declared_parameters(copy, name), set(values), name, section or "")
     stem = "-".join([name, *(section or "").split(".")[1:]])
     executed = root / "build" / "run" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     executed.unlink(missing_ok=True)  # what an earlier run left must not pass for this one
-    full = _with_prose(name, code, root)
+    full = _with_prose(name, copy, root)
     try:
         execute(root / "build" / "src" / f"{name}.ipynb", executed, values, root)
     finally:
@@ -263,19 +291,19 @@ def _end_with_parent(parent: int) -> None:
 # ---- the page: prose and outputs together
 
 
-def _with_prose(name: str, code: dict, root: Path) -> dict:
+def _with_prose(name: str, copy: dict, root: Path) -> dict:
     """The notebook as people wrote it, from the nearest `notebooks/` at or above the study.
 
-    If its code was edited since the extract, the prose may not fit any more, and the copy `code` is used.
+    If its code was edited since the extract, the prose may not fit any more, and `copy` is used.
     """
     for folder in (root, *root.parents):
         path = folder / "notebooks" / f"{name}.ipynb"
         if path.is_file():
             full = read(path)
-            if [source(cell) for cell in code_cells(full)] == [source(cell) for cell in code["cells"]]:
+            if [source(cell) for cell in code_cells(full)] == [source(cell) for cell in copy["cells"]]:
                 return full
     logging.getLogger(__name__).warning("%s: no prose in the page, the code changed since the extract", name)
-    return code
+    return copy
 
 
 def weave(full: dict, executed: dict) -> dict:
@@ -312,8 +340,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m s2f.study.notebook", description="Run notebooks as stages.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("extract", help="write code-only copies, after a check of params.yaml")
-    command.add_argument("notebooks", type=Path)
-    command.add_argument("target", type=Path)
+    command.add_argument("notebooks", type=Path, nargs="+", help="folders; of two with one name, the later one's")
+    command.add_argument("target", type=Path, help="where the copies go")
     command.add_argument("--settings", default="s2f.study.config", metavar="MODULE", help="whose SECTIONS it must have")
     command = commands.add_parser("run", help="execute one notebook")
     command.add_argument("name", help="such as 30_train")
@@ -325,7 +353,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "extract":
             config.check(Path("params.yaml"), import_module(options.settings).SECTIONS)
-            extract(options.notebooks, options.target)
+            touched = extract(options.notebooks, options.target)
+            for name, what in touched.items():
+                print(f"{name}: {', '.join(what)}")
+            if not touched:
+                print("No notebook is touched.")
         else:
             # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
             sys.modules.setdefault("rfc3987_syntax", None)

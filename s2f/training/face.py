@@ -15,10 +15,10 @@ from s2f.data.batches import as_images, chunks, rows_of, shifted, tensors
 from s2f.models import face_decoder, face_encoder
 from s2f.models.face_decoder import FaceDecoder
 from s2f.models.face_encoder import AnyFaceEncoder, DlibEncoder, FaceEncoder, load_vgg_face
-from s2f.study import config
+from s2f.study import code, config
 from s2f.study.paths import UserError
 from s2f.study.precision import low_precision
-from s2f.training.loop import code, cosine, fingerprint, fit, seeded
+from s2f.training.loop import cosine, fingerprint, fit, seeded
 
 GAIN = 0.1  # largest relative change of a photograph's brightness
 # Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
@@ -29,7 +29,6 @@ LABEL_SMOOTHING = 0.1
 FACE_CODES = 24  # principal components of the landmarks, and of the thumbnail
 THUMBNAIL = 16  # px
 CURVE_ROWS = 20
-SOURCES = "training.loop training.face data.batches models.face_decoder models.face_encoder signal.warping"
 
 
 class FaceLearner(nn.Module):
@@ -104,7 +103,7 @@ def train_face_encoder(
             rows.append(terms | {"accuracy": (scores.argmax(dim=1) == identity).float().mean()})
         return _means(rows)
 
-    key = _fingerprint(cfg, "decoder", device, photos, identities, codes)
+    key = _fingerprint(train_face_encoder, cfg, "decoder", device, photos, identities, codes)
     parts = {"batch_of": batch_of, "loss_of": loss_of, "validate": validate}
     fit(model, **parts, **_schedule(cfg, cfg.encoder_steps, cfg.encoder_rate), fingerprint=key, device=device, **run)
     return model.encoder
@@ -216,7 +215,7 @@ def train_face_decoder(
         batches = (examples(val[part]) for part in chunks(len(val), cfg.decoder_batch))
         return _means([loss_of(model, 0, *(tensor.to(device) for tensor in batch)) for batch in batches])
 
-    key = _fingerprint(cfg, "encoder", device, features, speakers, canonical, landmarks, encoder)
+    key = _fingerprint(train_face_decoder, cfg, "encoder", device, features, speakers, canonical, landmarks, encoder)
     parts = {"batch_of": batch_of, "loss_of": loss_of, "validate": validate}
     fit(model, **parts, **_schedule(cfg, cfg.decoder_steps, cfg.decoder_rate), fingerprint=key, device=device, **run)
     return model
@@ -239,7 +238,7 @@ def _schedule(cfg: config.FaceModel, steps: int, rate: float) -> dict:
     }
 
 
-def _fingerprint(cfg: config.FaceModel, other: str, device: torch.device, *inputs) -> str:
-    """Of a training that does not depend on the settings whose names begin with `other`."""
+def _fingerprint(training: Callable, cfg: config.FaceModel, other: str, device: torch.device, *inputs) -> str:
+    """Of one of the two trainings, which does not depend on the settings whose names begin with `other`."""
     unused = {"checkpoint_minutes", *(f"{other}_{name}" for name in ("steps", "batch", "rate"))}
-    return fingerprint(cfg.model_dump_json(exclude=unused), str(device), *inputs, code(SOURCES))
+    return fingerprint(cfg.model_dump_json(exclude=unused), str(device), *inputs, code.digest(training))

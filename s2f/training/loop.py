@@ -153,12 +153,6 @@ def fingerprint(*parts) -> str:
     return digest.hexdigest()[:16]
 
 
-def code(modules: str) -> str:
-    """Digest of source files of this package, such as `code("models.voice_encoder signal.audio")`."""
-    root = Path(__file__).parents[1]
-    return fingerprint(*(root / f"{module.replace('.', '/')}.py" for module in modules.split()))
-
-
 def _content(part) -> bytes:
     match part:
         case BaseModel():

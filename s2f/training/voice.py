@@ -18,16 +18,12 @@ from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.losses import Matcher
 from s2f.models.voice_encoder import VoiceEncoder
 from s2f.signal.audio import SAMPLE_RATE, spectrogram
-from s2f.study import config
+from s2f.study import code, config
 from s2f.study.paths import UserError
 from s2f.study.precision import low_precision
-from s2f.training.loop import code, exponential, fingerprint, fit, seeded
+from s2f.training.loop import exponential, fingerprint, fit, seeded
 
 SIZES = {"small": voice_encoder.SMALL, "paper": voice_encoder.PAPER}
-SOURCES = (
-    "training.loop training.voice data.batches data.shards signal.audio signal.warping models.losses "
-    "models.voice_encoder models.face_encoder models.face_decoder"
-)
 
 
 class VoiceLearner(nn.Module):
@@ -158,7 +154,7 @@ def train_voice_encoder(
         fingerprint=fingerprint(
             cfg.model_dump_json(exclude={"checkpoint_minutes"}),
             *(str(device), train, val, _sound(shards.folder), face_features, encoder, decoder, start, chances),
-            code(SOURCES),
+            code.digest(train_voice_encoder),
         ),
         **run,
     )

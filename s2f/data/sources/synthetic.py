@@ -23,9 +23,10 @@ from s2f.data import tables
 from s2f.data.corpus import Corpus
 from s2f.data.shards import ShardWriter
 from s2f.signal.audio import SAMPLE_RATE
+from s2f.study import code
 from s2f.study.config import World
 from s2f.study.paths import UserError, replacing
-from s2f.synthetic import head, pool, render, sentences, skin, speech
+from s2f.synthetic import head, pool, render, speech
 from s2f.synthetic.people import everybody
 from s2f.synthetic.people import identity as identity_of
 from s2f.synthetic.truth import Truth
@@ -142,14 +143,9 @@ def _rendered(identity: dict, nuisance: dict | None, size: int) -> tuple[np.ndar
     return images.numpy(), drawn.landmarks.numpy()
 
 
-SOURCES = {speech_block: (speech, sentences), face_block: (render, head, skin)}
-
-
 def _blocks(make: Callable, people: pd.DataFrame, arguments: dict, scratch: Path) -> list[Block]:
     """The work on a table in blocks, each named by its rows, its arguments and the code that makes it."""
-    common = repr((list(people.columns), arguments)).encode()
-    for file in (__file__, *(module.__file__ for module in SOURCES[make])):
-        common += Path(file).read_bytes()
+    common = repr((list(people.columns), arguments, code.digest(make))).encode()
     blocks = []
     for start in range(0, len(people), BLOCK):
         rows = people.iloc[start : start + BLOCK]
