@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from closure import ROOT
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from repository import ROOT
 from ruamel.yaml import YAML
 
 from s2f.study import config

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from s2f.study.code import Library
 from s2f.study.notebook import check_parameters, code_only, declared_parameters, extract, load_section, main, weave
 from s2f.study.paths import UserError
 
@@ -59,7 +60,7 @@ def write(study, name, *cells):
     path = study / "notebooks" / f"{name}.ipynb"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(notebook(*cells)))
-    extract(study / "notebooks", study / "build" / "src")
+    extract([study / "notebooks"], study / "build" / "src")
 
 
 def copies(study):
@@ -95,21 +96,23 @@ def test_a_save_in_jupyterlab_leaves_the_copy_as_it_was_and_a_code_edit_does_not
     asyncio.run(save(looked_at))
     saved = json.loads((study / path).read_text())
     assert saved["cells"][3]["outputs"] and saved["metadata"]["kernelspec"]["name"] == "private"
-    extract(study / "notebooks", study / "build" / "src")
+    extract([study / "notebooks"], study / "build" / "src")
     assert copies(study) == before
 
     asyncio.run(save(changed))
-    extract(study / "notebooks", study / "build" / "src")
+    extract([study / "notebooks"], study / "build" / "src")
     assert copies(study) != before
 
 
 def test_the_copy_is_code_with_steady_ids_the_parameters_tag_and_the_common_kernel():
-    copy = code_only(notebook(prose("x"), code("a = 1", ["parameters", "hide"]), code(" \n"), code(["b\n", "c"])))
+    cells = prose("x"), code("a = 1", ["parameters", "hide"]), code(" \n"), code(["b\n", "c"])
+    copy = code_only(notebook(*cells), Library())
     assert [(cell["id"], cell["metadata"], cell["source"]) for cell in copy["cells"]] == [
         ("c0", {"tags": ["parameters"]}, ["a = 1"]),
         ("c1", {}, ["b\n", "c"]),
     ]
-    assert copy["metadata"] == {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert copy["metadata"] == {"kernelspec": kernel, "library": {}}
 
 
 def test_extract_touches_only_what_changed(study):
@@ -122,11 +125,44 @@ def test_extract_touches_only_what_changed(study):
     assert changed == {"10_data.ipynb"}
 
 
+def test_extract_says_what_is_touched_and_by_what(study):
+    target = study / "build" / "src"
+    write(study, "10_data", code("from s2f.study import paths\npaths.md5"))
+    path = target / "10_data.ipynb"
+    copy = json.loads(path.read_text())
+    assert list(copy["metadata"]["library"]) == ["s2f/study/paths.py"]
+    assert extract([study / "notebooks"], target) == {}
+
+    copy["metadata"]["library"]["s2f/study/paths.py"] = "as it was before"
+    path.write_text(json.dumps(copy))
+    assert extract([study / "notebooks"], target) == {"10_data": ["s2f/study/paths.py"]}
+
+    (study / "notebooks" / "30_train.ipynb").unlink()
+    (study / "notebooks" / "20_new.ipynb").write_text(json.dumps(notebook(code("1"))))
+    (study / "notebooks" / "10_data.ipynb").write_text(json.dumps(notebook(code("2"))))
+    assert extract([study / "notebooks"], target) == {
+        "10_data": ["s2f/study/paths.py", "its own code"],
+        "20_new": ["new"],
+        "30_train": ["gone"],
+    }
+
+
+def test_a_study_replaces_and_adds_to_the_common_notebooks(study):
+    own = study / "own"
+    own.mkdir()
+    write(study, "10_data", code("1"))
+    (own / "10_data.ipynb").write_text(json.dumps(notebook(code("2"))))
+    (own / "11_more.ipynb").write_text(json.dumps(notebook(code("3"))))
+    extract([study / "notebooks", own], study / "build" / "src")
+    assert set(copies(study)) == {"10_data.ipynb", "11_more.ipynb", "30_train.ipynb"}
+    assert json.loads(copies(study)["10_data.ipynb"])["cells"][0]["source"] == ["2"]
+
+
 @pytest.mark.parametrize("text", ["{'cells': []}", "[]", '{"nbformat": 3, "worksheets": []}'])
 def test_extract_names_what_is_not_a_notebook(study, text):
     (study / "notebooks" / "20_broken.ipynb").write_text(text)
     with pytest.raises(UserError, match=r"20_broken\.ipynb is not"):
-        extract(study / "notebooks", study / "build" / "src")
+        extract([study / "notebooks"], study / "build" / "src")
 
 
 def test_extract_begins_with_a_check_of_the_parameters(study, capsys):

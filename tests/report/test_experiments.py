@@ -2,24 +2,15 @@
 
 import re
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from repository import NOTEBOOKS, ROOT, code
 
 from s2f.report import ledger, page
-from s2f.study import notebook
 
-ROOT = Path(__file__).parents[2]
 LEDGER = ledger.load()
-
-
-def code(path: Path) -> str:
-    """The code of a notebook."""
-    return "\n".join(notebook.source(cell) for cell in notebook.code_cells(notebook.read(path)))
-
-
-MADE_BY = {path.stem: code(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+MADE_BY = {path.stem: code(path) for path in NOTEBOOKS}
 
 
 class Line(NamedTuple):
