@@ -257,7 +257,7 @@ def test_a_user_error_in_a_cell_is_one_sentence_and_exit_code_2(study, capsys):
 
 def test_weave_puts_the_given_parameters_below_the_cell_that_declares_them():
     full = notebook(prose("top"), code("a = 1", ["parameters"]), prose("why"), code(""), code("a"))
-    executed = code_only(full)
+    executed = code_only(full, Library())
     given = code("a = 2", ["injected-parameters"])
     executed["cells"].insert(1, given)
     executed["cells"][2] |= {"outputs": ["2"], "execution_count": 3}
