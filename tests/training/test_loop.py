@@ -97,7 +97,7 @@ def test_a_run_stopped_again_and_again_goes_on_to_the_same_bits(tmp_path, uninte
 
 def test_a_killed_process_loses_no_more_than_since_its_checkpoint(tmp_path, uninterrupted):
     # Saving at each step (minutes=0) and a pause in each, so that the kill lands in the middle of the run.
-    program = f"import pathlib, test_train\ntest_train.toy_fit(pathlib.Path({str(tmp_path)!r}), pause=0.1, minutes=0.0)"
+    program = f"import pathlib, test_loop\ntest_loop.toy_fit(pathlib.Path({str(tmp_path)!r}), pause=0.1, minutes=0.0)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL) as process:
         state, curve = tmp_path / "scratch" / "run" / "state.pt", tmp_path / "curve.csv"
