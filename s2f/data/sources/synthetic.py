@@ -7,9 +7,9 @@ on the workers, on the order of the table or on who else is in it.
 """
 
 import hashlib
-import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +23,10 @@ from s2f.data import tables
 from s2f.data.corpus import Corpus
 from s2f.data.shards import ShardWriter
 from s2f.signal.audio import SAMPLE_RATE
-from s2f.study import code
+from s2f.study import blocks, code
 from s2f.study.config import World
 from s2f.study.paths import UserError, replacing
-from s2f.synthetic import head, pool, render, speech
+from s2f.synthetic import head, render, speech
 from s2f.synthetic.people import everybody
 from s2f.synthetic.people import identity as identity_of
 from s2f.synthetic.truth import Truth
@@ -36,8 +36,6 @@ SHARD_SAMPLES = 2**26  # 128 MiB a file
 SPEAKER = ("sex", "age", "group", "language")  # what the manifest says about the speaker of a clip
 VOICE = ("language", "f0_hz", "vtl_cm", "wpm", "breath", "flutter", "roughness")
 CLIP_TRUTH = ("f0_hz", "vtl_cm", "wpm", "breath", "snr_db")  # what a session changes in a voice
-
-Arrays = dict[str, np.ndarray]
 
 
 def build(world: World, folder: Path, scratch: Path, people: pd.DataFrame | None = None) -> Corpus:
@@ -68,7 +66,8 @@ def build(world: World, folder: Path, scratch: Path, people: pd.DataFrame | None
         recordings += _blocks(speech_block, members, arguments, scratch)
     arguments = {"photos": world.photos, "size": world.size, "spread": world.photo_spread, "seed": world.seed}
     faces = _blocks(face_block, everyone, arguments, scratch)
-    _make([*recordings, *faces], world.workers)
+    made = [*recordings, *faces]
+    blocks.keep({block.path: partial(block.make, block.rows, **block.arguments) for block in made}, world.workers)
 
     # The table of clips vouches for all other files: it goes first and comes back last.
     (folder / "manifest.parquet").unlink(missing_ok=True)
@@ -78,28 +77,12 @@ def build(world: World, folder: Path, scratch: Path, people: pd.DataFrame | None
     tables.write(everyone[known], "people", folder / "people.parquet")
     Truth(world, everyone.set_index("speaker_id"), photographs).write(folder / "truth")
     tables.write(clips, "clips", folder / "manifest.parquet")
-    for block in [*recordings, *faces]:
+    for block in made:
         block.path.unlink()
     return Corpus.open(folder)
 
 
-class Block(NamedTuple):
-    """Some rows of the table, what to make of them, and the file it goes to."""
-
-    make: Callable[..., Arrays]
-    rows: pd.DataFrame
-    arguments: dict
-    path: Path
-
-    def write(self) -> None:
-        with replacing(self.path) as temporary:
-            np.savez(temporary, **self.make(self.rows, **self.arguments))
-
-    def is_finished(self) -> bool:
-        return zipfile.is_zipfile(self.path)  # false for a missing and for a truncated file
-
-
-def speech_block(rows: pd.DataFrame, *, clips: int, seconds: float, spread: float, seed: int) -> Arrays:
+def speech_block(rows: pd.DataFrame, *, clips: int, seconds: float, spread: float, seed: int) -> blocks.Arrays:
     """`audio` int16 (speakers x clips, samples) and `truth` float64 (speakers x clips, CLIP_TRUTH)."""
     audio, truth = [], []
     with speech.Espeak() as espeak:
@@ -113,7 +96,7 @@ def speech_block(rows: pd.DataFrame, *, clips: int, seconds: float, spread: floa
     return {"audio": np.stack(audio), "truth": np.array(truth)}
 
 
-def face_block(rows: pd.DataFrame, *, photos: int, size: int, spread: float, seed: int) -> Arrays:
+def face_block(rows: pd.DataFrame, *, photos: int, size: int, spread: float, seed: int) -> blocks.Arrays:
     """Images `wild` and `canonical`, uint8; `landmarks` float32 (n, 68, 2); the `nuisance` of `wild`."""
     identity = identity_of(rows)
     canonical, landmarks = _rendered(identity, None, size)
@@ -143,31 +126,31 @@ def _rendered(identity: dict, nuisance: dict | None, size: int) -> tuple[np.ndar
     return images.numpy(), drawn.landmarks.numpy()
 
 
-def _blocks(make: Callable, people: pd.DataFrame, arguments: dict, scratch: Path) -> list[Block]:
+class Block(NamedTuple):
+    """Some rows of the table of people, and the file of what is made of them."""
+
+    path: Path
+    make: Callable[..., blocks.Arrays]
+    rows: pd.DataFrame
+    arguments: dict
+
+
+def _blocks(make: Callable[..., blocks.Arrays], people: pd.DataFrame, arguments: dict, scratch: Path) -> list[Block]:
     """The work on a table in blocks, each named by its rows, its arguments and the code that makes it."""
     common = repr((list(people.columns), arguments, code.digest(make))).encode()
-    blocks = []
+    found = []
     for start in range(0, len(people), BLOCK):
         rows = people.iloc[start : start + BLOCK]
         values = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
         name = f"{make.__name__}-{hashlib.sha256(values + common).hexdigest()[:24]}.npz"
-        blocks.append(Block(make, rows, arguments, scratch / name))
-    return blocks
+        found.append(Block(scratch / name, make, rows, arguments))
+    return found
 
 
-def _make(blocks: list[Block], workers: int) -> None:
-    """Write the blocks that are not there yet."""
-    for block in blocks:
-        for torn in block.path.parent.glob(f".{block.path.stem}-*"):  # its worker was stopped while it wrote
-            torn.unlink()
-    missing = [block for block in blocks if not block.is_finished()]
-    pool.run(Block.write, missing, workers, unit="block", finished=len(blocks) - len(missing))
-
-
-def _join_recordings(blocks: list[Block], photos: int, folder: Path) -> pd.DataFrame:
+def _join_recordings(recordings: list[Block], photos: int, folder: Path) -> pd.DataFrame:
     """Pack the recordings of all blocks, a stem a split; the manifest of the clips."""
     parts = []
-    for split, members in groupby(blocks, key=lambda block: block.rows["split"].iloc[0]):
+    for split, members in groupby(recordings, key=lambda block: block.rows["split"].iloc[0]):
         with ShardWriter(folder, split, SHARD_SAMPLES) as writer:
             for block in members:
                 parts.append(_packed(block, photos, writer))
@@ -180,8 +163,7 @@ def _join_recordings(blocks: list[Block], photos: int, folder: Path) -> pd.DataF
 def _packed(block: Block, photos: int, writer: ShardWriter) -> pd.DataFrame:
     """Append the recordings of a block; their rows of the manifest."""
     count = block.arguments["clips"]
-    with np.load(block.path) as arrays:
-        audio, truth = arrays["audio"], arrays["truth"]
+    audio, truth = (blocks.load(block.path, name) for name in ("audio", "truth"))
     places = [writer.append(clip) for clip in audio]
     clip = np.tile(np.arange(count), len(block.rows))
     speakers = block.rows.loc[block.rows.index.repeat(count)]
@@ -203,29 +185,23 @@ def _packed(block: Block, photos: int, writer: ShardWriter) -> pd.DataFrame:
     return table.astype({"face": "Int64"})
 
 
-def _join_faces(blocks: list[Block], folder: Path) -> pd.DataFrame:
+def _join_faces(faces: list[Block], folder: Path) -> pd.DataFrame:
     """Join the images of all blocks, one block in memory at a time; how each photograph was taken."""
-    nuisance = np.concatenate([_array(block, "nuisance") for block in blocks])
-    speakers = pd.concat([block.rows[["speaker_id", "split"]] for block in blocks])
-    photographs = speakers.loc[speakers.index.repeat(blocks[0].arguments["photos"])].reset_index(drop=True)
+    speakers = pd.concat([block.rows[["speaker_id", "split"]] for block in faces])
+    photographs = speakers.loc[speakers.index.repeat(faces[0].arguments["photos"])].reset_index(drop=True)
     tables.write(photographs, "photographs", folder / "photos.parquet")
     for name, rows in (("wild", len(photographs)), ("canonical", len(speakers)), ("landmarks", len(speakers))):
-        first = _array(blocks[0], name)
+        first = blocks.load(faces[0].path, name)
         with replacing(folder / f"{name}.npy") as temporary:
-            joined = open_memmap(temporary, "w+", first.dtype, (rows, *first.shape[1:]))
-            start = 0
-            for block in blocks:
-                part = _array(block, name)
+            joined, start = open_memmap(temporary, "w+", first.dtype, (rows, *first.shape[1:])), 0
+            for block in faces:
+                part = blocks.load(block.path, name)
                 joined[start : start + len(part)] = part
                 start += len(part)
             joined.flush()
+    nuisance = np.concatenate([blocks.load(block.path, "nuisance") for block in faces])
     taken = pd.DataFrame(nuisance, columns=list(render.NUISANCE))
     return taken.assign(glasses=taken["glasses"].astype(int))
-
-
-def _array(block: Block, name: str) -> np.ndarray:
-    with np.load(block.path) as arrays:
-        return arrays[name]
 
 
 def _entropy(seed: int, speaker_id: str, kind: str) -> np.random.SeedSequence:

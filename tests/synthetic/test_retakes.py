@@ -10,7 +10,7 @@ from s2f.study import config
 from s2f.study.paths import UserError
 from s2f.synthetic import people, retakes
 
-WORLD = config.load("data", Path(__file__).parent / "tiny" / "params.yaml")
+WORLD = config.load("data", Path(__file__).parents[1] / "tiny" / "params.yaml")
 
 
 @pytest.fixture
