@@ -47,7 +47,7 @@ def usual_metrics(
     placed: Ranks,
     size: int,
     read: pd.DataFrame,
-    apparent_age: Float[np.ndarray, "clips"],
+    apparent_age: Float[np.ndarray, "clips"] | None,
     angles: Float[np.ndarray, "clips"],
     true: pd.DataFrame,
 ) -> dict[str, Metric]:
@@ -55,16 +55,17 @@ def usual_metrics(
 
     `placed`: the rank of each clip's true face in the gallery, of which the recall takes `size` faces; `read`, the
     labels, and `apparent_age` (years), as classifiers read them off the drawn face, beside the `true` columns of the
-    same names and `age`; `angles` between predicted and true feature (degrees).
+    same names and `age` (None where ages are not known); `angles` between predicted and true feature (degrees).
     """
     drawn = {f"drawn in the true {name.replace('_', ' ')}": read[name].astype(str) == true[name] for name in read}
-    return {
+    metrics = {
         "1:2 matches won": Metric(placed.wins, share=True),
         f"among the first 10 of {size}": Metric(retrieval.recall_at(placed, 10, size), share=True),
         **{name: Metric(right.to_numpy(float), share=True) for name, right in drawn.items()},
-        "error of apparent age (years)": Metric(np.abs(apparent_age - true["age"].to_numpy()), error=True),
-        "angle to the true feature (degrees)": Metric(angles, error=True),
     }
+    if apparent_age is not None:
+        metrics["error of apparent age (years)"] = Metric(np.abs(apparent_age - true["age"].to_numpy()), error=True)
+    return metrics | {"angle to the true feature (degrees)": Metric(angles, error=True)}
 
 
 class Groups(NamedTuple):
@@ -123,7 +124,7 @@ def by_group(
     columns = (*values.values(), np.ones(len(speakers)))
     sums = np.stack([np.bincount(index.codes, column, index.count) for column in columns], axis=1)
     of_speaker = {name: _by_speaker(name, column, index, speakers) for name, column in labels.items()}
-    kept = _groups(of_speaker, minimum)
+    kept = _groups(of_speaker, index.count, minimum)
     observed, null = _means(sums, kept), _null(sums, kept, permutations, resampling.seed)
     compared = _compared(observed, null, metrics, kept)
     summed_up = _summed_up(observed, null, metrics, kept, sums[:, -1])
@@ -186,7 +187,7 @@ def _by_speaker(name: str, column: pd.Series, index: bootstrap.Speakers, speaker
     return by_speaker.first()
 
 
-def _groups(of_speaker: dict[str, pd.Series], minimum: int) -> Groups:
+def _groups(of_speaker: dict[str, pd.Series], n_speakers: int, minimum: int) -> Groups:
     keys, inside, outside = [], [], []
     for name, labels in of_speaker.items():
         counts = labels.value_counts()
@@ -196,7 +197,6 @@ def _groups(of_speaker: dict[str, pd.Series], minimum: int) -> Groups:
             keys.append((name, group))
             inside.append(members)
             outside.append(large & ~members)
-    n_speakers = len(next(iter(of_speaker.values())))
     shape = (len(keys), n_speakers)
     return Groups(keys, np.reshape(inside, shape).astype(bool), np.reshape(outside, shape).astype(bool))
 

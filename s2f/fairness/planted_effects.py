@@ -15,7 +15,6 @@ from jaxtyping import Float
 from s2f.fairness.audit import FAMILIES, LOWER
 from s2f.metrics import bootstrap, retrieval
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
-from s2f.metrics.similarity import Metric
 from s2f.study.paths import UserError
 
 LEVEL = 0.05
@@ -187,15 +186,13 @@ def gap(values: Column, inside: Column) -> float:
 
 
 def matches_won(
-    crowd: pd.DataFrame, oracle: Callable[[pd.DataFrame], Metric], size: int
+    people: pd.DataFrame, scores: Callable[[pd.DataFrame], Float[np.ndarray, "people people"]], size: int
 ) -> Float[np.ndarray, "people"]:
-    """1:2 matches that the best possible observer wins, by person, in a crowd cut into parts of about `size` people.
+    """1:2 matches that the best possible observer wins, by person, among about `size` of the people at a time.
 
-    `oracle` makes the score of some people, whose features are their row numbers, as `world.ceiling.oracle` does.
+    `scores` gives the score of each of some people's voices with each one's face.
     """
-    wins = []
-    for part in np.array_split(np.arange(len(crowd)), max(1, len(crowd) // size)):
-        rows = np.arange(len(part))
-        number = rows[:, None].astype(float)
-        wins.append(retrieval.ranks(number, number, rows, oracle(crowd.iloc[part].reset_index(drop=True))).wins)
-    return np.concatenate(wins)
+    parts = np.array_split(np.arange(len(people)), max(1, len(people) // size))
+    return np.concatenate(
+        [retrieval.ranks_from_scores(scores(people.iloc[part]), np.arange(len(part))).wins for part in parts]
+    )

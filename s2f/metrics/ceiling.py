@@ -5,14 +5,17 @@ from s2f.metrics.bootstrap import Column, Estimate, Resampling
 
 
 def beside_ceiling(
-    values: Column, best: Column, chance: float, speakers: Column, resampling: Resampling
+    values: Column, best: Column | None, chance: float, speakers: Column, resampling: Resampling
 ) -> dict[str, float]:
     """A row of results: the mean of a per-clip share (a hit, a match), chance, and the columns of `shares`.
 
-    `best` are the shares of the ideal observer on the same clips.
+    `best` are the shares of the ideal observer on the same clips; without them the ceiling is left out.
     """
-    ours, ceiling = (bootstrap.interval(side, speakers, resampling, share=True) for side in (values, best))
-    return {"chance": chance} | ours.row() | shares(ours, chance, ceiling, resampling)
+    ours = bootstrap.interval(values, speakers, resampling, share=True)
+    row = {"chance": chance} | ours.row()
+    if best is None:
+        return row
+    return row | shares(ours, chance, bootstrap.interval(best, speakers, resampling, share=True), resampling)
 
 
 def shares(value: Estimate, chance: float, ceiling: Estimate, resampling: Resampling) -> dict[str, float]:

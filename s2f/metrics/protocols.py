@@ -115,8 +115,9 @@ def _rounded(scores: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
 
 
 def strata(people: pd.DataFrame) -> pd.DataFrame:
-    """The label of each person (row) in each stratum (column); empty where an attribute is not known."""
-    return pd.DataFrame({name: _joint(people, columns) for name, columns in STRATA.items()})
+    """The label of each person (row) in each stratum (column) whose attributes `people` has; empty where unknown."""
+    known = {name: columns for name, columns in STRATA.items() if set(columns) <= set(people)}
+    return pd.DataFrame({name: _joint(people, columns) for name, columns in known.items()})
 
 
 def _joint(people: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
@@ -179,7 +180,7 @@ def ceiling_arms(
     `own` and `among` are log p(voice | face) of the voices of `people` (by speaker) with the faces of people and crowd.
     """
     table, arms = pd.DataFrame(own, people.index, people.index), {}
-    for stratum, labels in strata(pd.concat([people, crowd])).items():
+    for stratum, labels in strata(pd.concat([people, crowd[list(people)]])).items():
         evidence = log_evidence(among, labels.iloc[: len(people)], labels.iloc[len(people) :])
         arms[stratum] = likelihood_arm(table, evidence, queries, items)
     return arms
@@ -190,7 +191,8 @@ def draw_lists(
 ) -> dict[str, pd.DataFrame]:
     """The trials of every stratum, named as the public lists: `matching_v2f_GN`, `matching_f2v_GN`, `verification_GN`.
 
-    `people` by speaker, with the attributes of `STRATA`; voices and faces are items as in `s2f.data.trials`.
+    `people` by speaker, with the attributes of `STRATA` that are known; voices and faces are items as in
+    `s2f.data.trials`.
     """
     lists = {}
     for stratum, labels in strata(people).items():
@@ -206,22 +208,23 @@ def evaluate(
     lists: Mapping[str, pd.DataFrame],
     arms: Mapping[str, Arm],
     references: Mapping[str, Arm],
-    ceilings: Mapping[str, Arm],
+    ceilings: Mapping[str, Arm] | None,
     resampling: Resampling,
     distances: Mapping[str, Arm],
 ) -> dict[str, pd.DataFrame]:
     """All protocols on lists from `draw_lists`: tables `matching`, `verification` and `retrieval`.
 
-    All arms take voices as queries and are asked in both directions; `ceilings` are by stratum, `distances` are further
-    arms for retrieval.
+    All arms take voices as queries and are asked in both directions; `ceilings` are by stratum (None where the best
+    possible observer is not known), `distances` are further arms for retrieval.
     """
     matched, verified, found = {}, {}, {}
-    for stratum, best in ceilings.items():
-        beside = references | {"ceiling": best}
+    best = {stratum: {"ceiling": arm} for stratum, arm in (ceilings or {}).items()}
+    for stratum in (name for name in STRATA if f"verification_{name}" in lists):
+        beside = references | best.get(stratum, {})
         verified[stratum] = verification(lists[f"verification_{stratum}"], arms, beside, resampling)
         for direction, sides in _both_ways(arms, beside).items():
             matched[direction, stratum] = matching(lists[f"matching_{direction}_{stratum}"], *sides, resampling)
-    for direction, sides in _both_ways(arms | distances, references | {"ceiling": ceilings["U"]}).items():
+    for direction, sides in _both_ways(arms | distances, references | best.get("U", {})).items():
         found[direction] = retrieve(*sides, resampling)
     return {
         "matching": _stacked(matched, "direction", "stratum"),

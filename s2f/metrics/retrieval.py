@@ -16,6 +16,7 @@ from scipy.stats import hypergeom
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.similarity import Metric, pairwise
+from s2f.study.paths import UserError
 
 # Scores closer than this fraction of the row's largest are tied: matrix products round by about 1e-13.
 TIE = 1e-9
@@ -96,8 +97,10 @@ def compare(
 def recall_at(ranks: Ranks, items: int, size: int | None = None) -> Float[np.ndarray, "queries"]:
     """Probability that each query's true face is among the first `items` of a gallery of `size` (default: all).
 
-    A smaller gallery holds the true face and size - 1 of the others, drawn at random.
+    A smaller gallery holds the true face and size - 1 of the others, drawn at random. UserError for a larger one.
     """
+    if size is not None and size > ranks.others + 1:
+        raise UserError(f"A gallery of {size} cannot be drawn from {ranks.others + 1} people: set a smaller `gallery`.")
     drawn = ranks.others if size is None else size - 1
     ahead = np.arange(ranks.others + 1)
     hit = hypergeom.cdf(items - 1, ranks.others, ahead, drawn)

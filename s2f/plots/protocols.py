@@ -34,14 +34,16 @@ def by_stratum(panels: Mapping[str, pd.DataFrame], xlabel: str = "", listeners: 
     """Values against people who share more and more with the true person, a mark an `arm`, a panel each.
 
     A panel is titled by its name, or shows that one of `METRICS`. Each table has a row a `stratum` and arm, with low,
-    high, n_speakers, chance, sex, sex_and_group and ceiling. `listeners` (`stratum`, `low`, `high`) are grey bands.
+    high, n_speakers and chance, and sex, sex_and_group and ceiling where they are known. `listeners` (`stratum`, `low`,
+    `high`) are grey bands.
     """
     fig, (line,) = style.axes(4.6 * len(panels) + 2.2, 4.6, ncols=len(panels), sharey=True)
     for ax, (name, table) in zip(line, panels.items(), strict=True):
         title, label = METRICS.get(name, (name, xlabel))
         strata = list(table["stratum"].unique())
         for heard in listeners:
-            listened(ax, strata.index(heard.stratum), heard)
+            if heard.stratum in strata:
+                listened(ax, strata.index(heard.stratum), heard)
         _arms(ax, table, strata)
         ax.axvline(table["chance"].iloc[0], **CHANCE_LINE)
         ax.set_yticks(range(len(strata)), [STRATA[stratum] for stratum in strata])
@@ -66,8 +68,10 @@ def _arms(ax: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
         ax.errorbar(rows["value"], y, xerr=whiskers, **look)
     one, y = arms[0][1], arms[0][1]["stratum"].map(names.index)
     for column, (mark, _, label) in ATTRIBUTES.items():
-        ax.plot(one[column], y, mark, color=QUIET, markersize=9, markeredgewidth=2, label=label)
-    ax.plot(one["ceiling"], y, "|", color="black", markersize=15, markeredgewidth=2, label="ceiling")
+        if column in one:
+            ax.plot(one[column], y, mark, color=QUIET, markersize=9, markeredgewidth=2, label=label)
+    if "ceiling" in one:
+        ax.plot(one["ceiling"], y, "|", color="black", markersize=15, markeredgewidth=2, label="ceiling")
 
 
 def by_candidates(table: pd.DataFrame, strata: Sequence[str]) -> Figure:
@@ -116,7 +120,8 @@ def _curves(ax: Axes, table: pd.DataFrame, x: str) -> None:
     one = arms[0][1]
     style.references(ax, one[x], one)
     for column, (_, dashes, label) in ATTRIBUTES.items():
-        ax.plot(one[x], one[column], linestyle=dashes, color=QUIET, linewidth=1.2, label=label)
+        if column in one:
+            ax.plot(one[x], one[column], linestyle=dashes, color=QUIET, linewidth=1.2, label=label)
     ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
 
 
