@@ -46,7 +46,7 @@ STAGES = stages()
 PAGES = {
     "-".join([name, *run.split(".")[1:]])
     for command in STAGES.values()
-    for name, run in re.findall(r"s2f\.notebook run (\w+) --params (\S+)", command)
+    for name, run in re.findall(r"s2f\.study\.notebook run (\w+) --params (\S+)", command)
 }
 STUDY = (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "dvc.yaml", "notebooks", "s2f")
 SECONDS = 5  # of a chain that has nothing to do, or that is refused
@@ -215,6 +215,33 @@ def test_a_code_edit_runs_the_notebook_and_what_follows(study):
     # DVC knows only afterwards whether the weights changed; what follows if they did:
     apart = {"source", "data", "face_model", "languages", "null_world", *(f"ablations@{run}" for run in RUNS)}
     assert set(ran(dvc(study, "repro", "--dry", "--force-downstream"))) == set(STAGES) - apart
+
+
+LIBRARY_FILE = "s2f/metrics/bootstrap.py"
+
+
+def test_an_edit_of_the_library_that_changes_no_code_runs_no_notebook(study):
+    path = study / LIBRARY_FILE
+    docstring, rest = path.read_text().split('"""', 2)[1:]
+    unused = "def nobody_calls_this():\n    return 1\n"
+    path.write_text(f'"""{docstring} More about it."""  # a comment{rest}\n\n{unused}')
+    assert ran(dvc(study, "repro", "--dry")) == ["source"]
+    done = dvc(study, "repro")
+    assert ran(done) == ["source"] and "No notebook is touched." in done.stdout
+
+    path.write_text(path.read_text().replace("nobody_calls_this", "nor_this"))
+    assert ran(dvc(study, "repro")) == ["source"]
+
+
+def test_a_line_of_the_statistics_runs_what_uses_it_and_no_training(study):
+    path = study / LIBRARY_FILE
+    before, function, after = path.read_text().partition("\ndef interval(")
+    path.write_text(before + function + after.replace("    return ", "    assert True\n    return ", 1))
+    done = dvc(study, "repro", "source")
+    assert f"40_evaluate: {LIBRARY_FILE}\n" in done.stdout
+    again = set(ran(dvc(study, "repro", "--dry")))
+    assert again >= {"evaluate", "audit", "retrieval", "matching"}
+    assert not again & {"data", "face_model", "train", "predict", *(f"ablations@{run}" for run in RUNS)}
 
 
 def test_a_wrong_parameter_is_refused_at_once_and_by_name(study):
