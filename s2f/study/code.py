@@ -12,14 +12,15 @@ In doubt a definition counts, because a wrong "unchanged" would hand back result
   of a class that derives from one outside the library (`nn.Module`, `BaseModel`), because they are called from there;
 - a file beside a module, such as a template, counts by its bytes if reached code of the module names it in a string.
 
-Not seen: names put together while the program runs, such as `import_module(f"s2f.{name}")`.
+Not seen: names put together while the program runs, such as `import_module(f"s2f.{name}")`, and a method that only code
+outside the library calls, of a class without a base outside it.
 """
 
 import ast
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -214,7 +215,12 @@ def _binds_nothing_else(statement: ast.stmt) -> bool:
             return all(_is_name(target) for target in targets)
         case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
             return _is_name(target)
-    return isinstance(statement, Definition) and _decorators(statement) <= PLAIN
+    return isinstance(statement, Definition) and _decorators(statement) <= PLAIN and not _keywords(statement)
+
+
+def _keywords(statement: ast.stmt) -> list[ast.keyword]:
+    """Of a class: `metaclass` and what else its bases make something of."""
+    return getattr(statement, "keywords", [])
 
 
 def _is_name(target: ast.expr) -> bool:
@@ -454,7 +460,7 @@ class _Search:
     def _is_called_from_outside(self, module: _Module, number: int) -> bool:
         """Whether a class has a base outside the library that may call any of its methods."""
         node = module.classes[number]
-        if node.keywords or not _decorators(node) <= PLAIN:
+        if _keywords(node) or not _decorators(node) <= PLAIN:
             return True
         return any(self._is_active(module, _chain(base)) for base in node.bases)
 
@@ -473,17 +479,20 @@ class _Search:
         return chain[-1] not in PASSIVE
 
     def _add_files(self, module: _Module, text: str) -> None:
-        """A file beside the module by its name, or by its ending where the rest is the module's; a folder whole."""
-        folder = module.path.parent
-        if not text or len(text) > 200 or not re.fullmatch(r"[\w. /-]+", text) or text.strip("./ ") == "":
+        """A file by its name or, beside the module, by its ending (`.yaml`); a folder with all that is in it."""
+        if len(text) > 200 or not re.fullmatch(r"[\w. /-]*\w", text):
             return
-        for path in (folder / text, folder / f"{module.path.stem}{text}"):
+        for folder in (module.path.parent, self.modules.folder):
+            path = (folder / text).resolve()
+            if self.modules.folder in path.parents:
+                self._add_all([path] if path.is_file() else [] if list(path.glob("*.py")) else path.rglob("*"))
+        if text.startswith("."):
+            self._add_all(path for path in module.path.parent.iterdir() if path.name.endswith(text))
+
+    def _add_all(self, paths: Iterable[Path]) -> None:
+        for path in paths:
             if path.is_file() and path.suffix not in (".py", ".pyc"):
                 self._add_file(path)
-            elif path.is_dir() and not list(path.glob("*.py")) and self.modules.folder in path.resolve().parents:
-                for file in sorted(path.rglob("*")):
-                    if file.is_file() and "__pycache__" not in file.parts:
-                        self._add_file(file)
 
     def _add_file(self, path: Path) -> None:
         if path in self.files:

@@ -129,7 +129,8 @@ def _changes(before: str | None, after: dict) -> list[str]:
     except (ValueError, KeyError):
         return ["new"]
     files = [file for file in sorted({*old, *new}) if old.get(file) != new.get(file)]
-    return files + (["its own code"] if earlier["cells"] != after["cells"] else [])
+    own = ["its own code"] if earlier["cells"] != after["cells"] else []
+    return files + own or ["its form"]
 
 
 # ---- parameters
