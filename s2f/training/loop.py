@@ -95,8 +95,7 @@ def fit(
                 for group in adam.param_groups:
                     group["lr"] = learning_rate(step)
                 terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
-                adam.zero_grad()
-                terms["loss"].backward()
+                _differentiate(terms["loss"], adam, device)
                 adam.step()
                 for name, value in terms.items():
                     # Summed where the model runs: reading a number back would make the GPU wait at each step.
@@ -119,6 +118,22 @@ def fit(
         model.load_state_dict(progress.best)
     model.eval()
     return pd.DataFrame(progress.rows)
+
+
+def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device) -> None:
+    """Gradients of the loss; on the CPU computed again where they are not finite although the loss is.
+
+    oneDNN's bfloat16 kernels for processors with AMX gave a weight's gradient of NaN about once in 500 steps on a shared
+    machine, from inputs of which the same kernel makes a finite one when asked again. Elsewhere the check would make the
+    device wait at each step.
+    """
+    again = device.type == "cpu" and bool(torch.isfinite(loss))
+    adam.zero_grad()
+    loss.backward(retain_graph=again)
+    weights = [weight for group in adam.param_groups for weight in group["params"]]
+    if again and not all(torch.isfinite(weight.grad).all() for weight in weights if weight.grad is not None):
+        adam.zero_grad()
+        loss.backward()
 
 
 def exponential(start: float, factor: float, every: int) -> Callable[[int], float]:

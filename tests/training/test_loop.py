@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 STEPS = 24
 
 
-def toy_fit(folder, *, interrupt_at=None, kind=signal.SIGINT, pause=0.0, minutes=60.0, key="run", fail=None):
+def toy_fit(folder, *, interrupt_at=None, kind=signal.SIGINT, pause=0.0, minutes=60.0, key="run", fail=None, spoil=None):
     """Train a toy with all that a resumed run can lose: batch norm, dropout, Adam, a changing weight."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(64, 5, generator=generator)
@@ -27,6 +27,8 @@ def toy_fit(folder, *, interrupt_at=None, kind=signal.SIGINT, pause=0.0, minutes
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
     kept = {"weight": torch.ones(())}
+    if spoil is not None:
+        model[0].weight.register_hook(spoil)
 
     def batch_of(step):
         rows = np.random.default_rng([7, step]).integers(0, 64, 16)
@@ -144,6 +146,24 @@ def test_the_weights_are_those_of_the_best_validation(tmp_path):
 def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
     with pytest.raises(UserError, match="not finite at step 10"):
         toy_fit(tmp_path, fail=7)
+
+
+def test_a_gradient_that_is_not_finite_by_accident_is_computed_again(tmp_path, uninterrupted):
+    """As oneDNN's bfloat16 kernels give them now and then; the loss itself is finite."""
+    calls = []
+
+    def spoil(gradient):
+        calls.append(None)
+        return gradient * torch.nan if len(calls) == 4 else gradient
+
+    model, _ = toy_fit(tmp_path, spoil=spoil)
+    assert len(calls) == STEPS + 1
+    assert outcome(tmp_path, model) == uninterrupted
+
+
+def test_a_gradient_that_is_never_finite_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="not finite"):
+        toy_fit(tmp_path, spoil=lambda gradient: gradient * torch.nan)
 
 
 def test_no_checkpoint_holds_a_loss_that_is_not_finite(tmp_path, uninterrupted):
