@@ -1,1 +1,6 @@
-"""Where real clips come from: readers of corpora that a user has on disk."""
+"""Where a corpus comes from: each module turns one kind of source into tables, sound and faces.
+
+    folder     files on a user's disk
+    published  the samples that the authors published
+    synthetic  the synthetic world
+"""
