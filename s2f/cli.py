@@ -11,9 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from jaxtyping import Float32
 from packaging.requirements import Requirement
 
 from s2f.study import paths
@@ -23,8 +21,6 @@ CAVEAT = (
     "This is an average face with traits that go with such voices, learned from a synthetic world. "
     "It is not this person: never use it to identify anybody."
 )
-HEARD_SECONDS = 60  # of a longer recording, so that an hour of it does not fill the memory
-FLOOR_DB = 30  # below the speech: the noise floor that recordings of the synthetic world have, 20 to 40 dB
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -59,7 +55,7 @@ def face(
         from s2f.models import inference
         from s2f.signal import audio, images
 
-        wave = with_floor(audio.read(recording, HEARD_SECONDS))
+        wave = inference.read_recording(recording)
         drawn = inference.Speech2Face.load(folder).face(wave, exaggeration)
         images.save_png(drawn.image, out)
 
@@ -69,17 +65,6 @@ def face(
             typer.echo(drawn.spread)
         else:  # no parts to compare, and the spread would be a reassuring zero
             typer.echo(f"Warning: {seconds:.1f} s of voice say little of a face: give 6 s.", err=True)
-
-
-def with_floor(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
-    """A recording with a quiet noise floor, always the same for the same length.
-
-    A telephone, an MP3 or a noise gate leaves bands and pauses without any sound. No recording that the models heard in
-    training was as silent anywhere, and the face drawn would be none.
-    """
-    noise = np.convolve(np.random.default_rng(0).standard_normal(len(wave)), np.ones(6), "same")
-    level = np.sqrt(np.mean(wave**2) / np.mean(noise**2)) * 10 ** (-FLOOR_DB / 20)
-    return (wave + level * noise).astype(np.float32)
 
 
 def reliability(results: Path) -> str:

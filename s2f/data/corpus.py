@@ -127,9 +127,17 @@ class Corpus:
         return self.people.index.get_indexer(np.asarray(speakers))
 
     def known(self, *labels: str) -> list[str]:
-        """Those of the labels (`tables.LABELS`) that are known of every speaker."""
-        voiced = self.people[self.of_split(*tables.SPLITS)]
-        return [label for label in labels if voiced[label].notna().all()]
+        """Those of the labels (`tables.LABELS`) that are known of every speaker and not the same of all.
+
+        Where all training or all test speakers have one value, nothing can be learned or measured.
+        """
+        by_split = {split: self.people[self.of_split(split)] for split in tables.SPLITS}
+        return [
+            label
+            for label in labels
+            if all(people[label].notna().all() for people in by_split.values())
+            and all(by_split[split][label].nunique() > 1 for split in ("train", "test"))
+        ]
 
     def templates(self, features: Float[np.ndarray, "photographs dim"]) -> pd.DataFrame:
         """The mean feature of each person's photographs, by speaker_id."""

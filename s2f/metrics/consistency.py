@@ -10,6 +10,7 @@ from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.metrics.retrieval import ranks, recall_at
 from s2f.metrics.similarity import Features, Metric, degrees, unit_rows
+from s2f.signal.audio import SAMPLE_RATE
 from s2f.study.paths import UserError
 
 # Rows of the matrix of angles between clips that are held at once.
@@ -20,6 +21,30 @@ Clips = Float[np.ndarray, "speakers groups clips dim"]
 
 
 # The same speaker in another recording
+
+
+def several_recordings(clips: pd.DataFrame, seconds: float = 0.0) -> pd.DataFrame:
+    """The clips of speakers with two or more of at least so many seconds, of each as many as everybody has."""
+    long = clips[clips["audio_samples"] >= round(seconds * SAMPLE_RATE)]
+    recordings = long.groupby("speaker_id")["audio_samples"].transform("size")
+    kept = long[recordings > 1]
+    return kept[kept.groupby("speaker_id").cumcount() < recordings[recordings > 1].min()]
+
+
+def segments(clips: pd.DataFrame, seconds: float) -> pd.DataFrame:
+    """Rows of a table of clips for the parts of so many seconds of each clip, as many as the shortest clip has.
+
+    `segment` names a part, such as "recording 2, part 1", by the order of the speaker's clips in the table. UserError
+    when a clip is shorter than a part.
+    """
+    length = round(seconds * SAMPLE_RATE)
+    parts = int(clips["audio_samples"].min()) // length
+    if parts == 0:
+        raise UserError(f"A clip is shorter than {seconds:g} s: ask for shorter segments.")
+    recording = (1 + clips.groupby("speaker_id").cumcount()).repeat(parts).to_numpy()
+    table, part = clips.loc[clips.index.repeat(parts)].reset_index(drop=True), np.tile(np.arange(parts), len(clips))
+    names = [f"recording {i}, part {j + 1}" for i, j in zip(recording, part, strict=True)]
+    return table.assign(audio_offset=table["audio_offset"] + length * part, audio_samples=length, segment=names)
 
 
 def segment_angles(features: Segments) -> dict[str, Float[np.ndarray, "all_segments"]]:

@@ -24,7 +24,6 @@ from s2f.signal.landmarks import measures
 from s2f.study.paths import UserError
 
 METHODS = ("PCA", "t-SNE", "UMAP")
-FAILURES = ("sex", "group", "too_young", "too_old")
 
 
 def exaggerated(features: Features, mean: Float[np.ndarray, "dim"], k: float) -> Features:
@@ -148,20 +147,25 @@ def severity(true: pd.DataFrame, read: pd.DataFrame, years: float) -> pd.DataFra
     """How badly each face fails in the four ways of Fig. 12 of the paper; NaN where it does not.
 
     `sex`, `group`: read wrong, and with what certainty. `too_young`, `too_old`: age missed by more than `years`, and by
-    how many. `true` and `read` (from `readings`) hold sex, group and age, a row a face.
+    how many. `true` and `read` (from `readings`) hold those of sex, group and age that are known, a row a face.
     """
-    older = read["age"].to_numpy() - true["age"].to_numpy()
-    return pd.DataFrame(
-        {name: read[f"{name}_certainty"].where(read[name].to_numpy() != true[name].to_numpy()) for name in FAILURES[:2]}
-        | {"too_young": np.where(older < -years, -older, np.nan), "too_old": np.where(older > years, older, np.nan)}
-    )
+    failures = {
+        name: read[f"{name}_certainty"].where(read[name].to_numpy() != true[name].to_numpy())
+        for name in ("sex", "group")
+        if name in read
+    }
+    if "age" in read:
+        older = read["age"].to_numpy() - true["age"].to_numpy()
+        failures["too_young"] = np.where(older < -years, -older, np.nan)
+        failures["too_old"] = np.where(older > years, older, np.nan)
+    return pd.DataFrame(failures)
 
 
 def rates(severe: Mapping[str, pd.DataFrame], speakers: Column, resampling: Resampling) -> pd.DataFrame:
     """Share of faces that fail, by kind and arm, from the `severity` of each arm."""
     rows = {
         (kind, arm): bootstrap.interval(table[kind].notna(), speakers, resampling, share=True).row()
-        for kind in FAILURES
+        for kind in next(iter(severe.values()))
         for arm, table in severe.items()
     }
     return _table(rows, "kind", "arm")
@@ -212,15 +216,6 @@ def in_common(severe: pd.DataFrame, traits: pd.DataFrame, speakers: Column, resa
             difference = bootstrap.combine(np.subtract, *sides, resampling=resampling)
             rows[kind, name] = {"failed": sides[0].value, "others": sides[1].value} | difference.row()
     return _table(rows, "kind", "trait")
-
-
-def captions(about: pd.DataFrame, read: pd.DataFrame) -> list[str]:
-    """For each face who it should show, with a star after another group's language, and what was read off it."""
-    stars = np.where(about["mismatched"], "*", "")
-    return [
-        f"{who.sex} {who.age:.0f} {who.group} {who.language}{star}\nread: {seen.sex} {seen.age:.0f} {seen.group}"
-        for who, star, seen in zip(about.itertuples(), stars, read.itertuples(), strict=True)
-    ]
 
 
 class Projection(NamedTuple):

@@ -16,6 +16,7 @@ from s2f.models import face_encoder, weights
 from s2f.models.face_decoder import FaceDecoder
 from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.voice_encoder import VoiceEncoder, for_inference
+from s2f.signal import audio
 from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram
 from s2f.signal.landmarks import MEASURES, measures
 from s2f.study.paths import UserError, write_json
@@ -23,6 +24,8 @@ from s2f.study.precision import fast_dtype
 
 FACE_BATCH = 256  # photographs or drawn faces at a time
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
+READ_SECONDS = 60  # of a longer file, so that an hour of it does not fill the memory
+FLOOR_DB = 30  # below the speech: the noise floor that recordings of the synthetic world have, 20 to 40 dB
 # The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
 SEGMENT_SECONDS = 3.0
 # The stage that makes each file of a models folder.
@@ -194,7 +197,7 @@ class Speech2Face:
         return cls(for_inference(voice, torch.float32), decoder, json.loads((models / "facts.json").read_text()))
 
     def face(self, wave: Float32[np.ndarray, "samples"], exaggeration: float = 0.0) -> Face:
-        """The average face that goes with the voice in a recording (16 kHz).
+        """The average face that goes with the voice in a recording (16 kHz; of a file: `read_recording`).
 
         One shorter than the training crops is repeated, of a long one the first 30 s are heard. With
         `exaggeration` k the face is drawn from v + k (v - mean), further away from the average face; the
@@ -222,6 +225,21 @@ class Speech2Face:
         _, landmarks = draw(self.face_decoder, features, torch.device("cpu"))
         ranges = np.sort(measures(landmarks), axis=0).T.tolist()
         return Spread(float(np.rad2deg(angle)), dict(zip(MEASURES, map(tuple, ranges), strict=True)))
+
+
+def read_recording(path: str | Path) -> Float32[np.ndarray, "samples"]:
+    """A sound file as `Speech2Face.face` takes it: its first 60 s at 16 kHz, with a quiet noise floor.
+
+    A telephone, an MP3 or a noise gate leaves bands and pauses without any sound. No recording that the models heard in
+    training was as silent anywhere, and the face drawn would be none. The same file gets the same noise.
+
+    Raises:
+        UserError: for a file that is no recording, or a silent one.
+    """
+    wave = audio.read(path, READ_SECONDS)
+    noise = np.convolve(np.random.default_rng(0).standard_normal(len(wave)), np.ones(6), "same")
+    level = np.sqrt(np.mean(wave**2) / np.mean(noise**2)) * 10 ** (-FLOOR_DB / 20)
+    return (wave + level * noise).astype(np.float32)
 
 
 def write_facts(models: str | Path, seconds: float, face_features: Float32[np.ndarray, "photos feature_dim"]) -> None:

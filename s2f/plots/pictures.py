@@ -25,10 +25,10 @@ def gallery(rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], capt
     return fig
 
 
-def captions(people: pd.DataFrame, *labels: str) -> list[str]:
+def captions(people: pd.DataFrame, *labels: str, between: str = ", ") -> list[str]:
     """What is known of each person (row), such as "M, 34, G1"; labels without a value are left out."""
     return [
-        ", ".join(f"{value:.0f}" if isinstance(value, float) else value for value in person if not pd.isna(value))
+        between.join(f"{value:.0f}" if isinstance(value, float) else value for value in person if not pd.isna(value))
         for person in people[list(labels)].itertuples(index=False)
     ]
 

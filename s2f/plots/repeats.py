@@ -70,8 +70,7 @@ def strips(
     rows = {"true face": np.stack([true[speaker] for speaker in first.columns])}
     rows |= {name: images[faces] for name, faces in first.iterrows()}
     people = about.iloc[first.iloc[0]]
-    captions = [f"{sex}, {age:.0f}\n{group}" for sex, age, group in people[["sex", "age", "group"]].to_numpy()]
-    return pictures.gallery(rows, captions)
+    return pictures.gallery(rows, pictures.captions(people, "sex", "age", "group"))
 
 
 def fusion_curve(table: pd.DataFrame, ylabel: str) -> Figure:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s2f.plots import style
+from s2f.plots import pictures, style
 from s2f.plots.style import MARKERS, OURS, PALETTE, PAPER_MARK, QUIET, SHADE
 
 
@@ -73,6 +73,17 @@ def exaggeration_curves(
         ax.legend(loc="lower right", fontsize="small")
     fig.suptitle(f"n = {style.speakers(table)} speakers; bands: 95 % intervals", fontsize="medium")
     return fig
+
+
+def captions(about: pd.DataFrame, read: pd.DataFrame) -> list[str]:
+    """For each face what is known of the person, and below it what was read off the face (`feature_space.readings`).
+
+    A star marks another group's language, where `about` has the column `mismatched`.
+    """
+    stars = np.where(about["mismatched"], "*", "") if "mismatched" in about else np.full(len(about), "")
+    known = pictures.captions(about, "sex", "age", "group", "language", between=" ")
+    seen = pictures.captions(read, *(name for name in ("sex", "age", "group") if name in read), between=" ")
+    return [f"{person}{star}\nread: {face}" for person, star, face in zip(known, stars, seen, strict=True)]
 
 
 def failure_gallery(

@@ -4,9 +4,10 @@ Measurements ask a corpus for its truth and leave out what rests on it where the
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,6 @@ from s2f.study.config import World
 from s2f.study.paths import UserError, replacing, write_json
 from s2f.synthetic import changes, ideal_observer, people, render, retakes, speech
 
-# The group in which each language is at home, and the first language of each group.
-HOME, FIRST = retakes.HOME, retakes.FIRST
-SHAMS = changes.SHAMS  # changes of a recording that a face should hardly depend on
-
 
 @dataclass(frozen=True)
 class Truth:
@@ -30,6 +27,12 @@ class Truth:
     world: World
     people: pd.DataFrame  # by speaker_id, columns of `people.sample`
     photographs: pd.DataFrame  # pose, light, expression and background of each photograph
+
+    # The group in which each language is at home, and the first language of each group.
+    HOME: ClassVar[Mapping[str, str]] = retakes.HOME
+    FIRST: ClassVar[Mapping[str, str]] = retakes.FIRST
+    # Changes of a recording that a face should hardly depend on.
+    SHAMS: ClassVar[Mapping[str, changes.Arm]] = changes.SHAMS
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, which `load` reads."""
@@ -123,11 +126,27 @@ class Truth:
         """Rows of traits for so many takes of each speaker in each language; `home` is the group of the language."""
         return retakes.in_every_language(self.of(speakers), takes)
 
+    def women_and_men(self, speakers: int, split: str = "test") -> pd.DataFrame:
+        """Every trait of the first women and the first men of a split, as many of each."""
+        return changes.cast(self.people.reset_index(), split, speakers)
+
     def record_changed(
-        self, traits: pd.DataFrame, arms: Mapping[str, changes.Arm], seconds: float, seed: int
+        self, traits: pd.DataFrame, semitones: Sequence[float], percent: Sequence[float], seconds: float, seed: int
     ) -> tuple[pd.DataFrame, Int16[np.ndarray, "takes samples"]]:
-        """Each person recorded with each change of pitch and tract (see `changes.plan`): table and recordings."""
-        return changes.record(traits, arms, seconds, seed, self.world.workers)
+        """Each person recorded with each change of pitch and tract, and with the `SHAMS` (see `changes.plan`).
+
+        Args:
+            traits: rows of `of` or `women_and_men`.
+            semitones: changes of pitch.
+            percent: changes of tract length, each of which is combined with each of `semitones`.
+            seconds: of a recording (16 kHz).
+            seed: of days and sentences.
+        """
+        return changes.record(traits, changes.arms(semitones, percent), seconds, seed, self.world.workers)
+
+    def along(self, takes: pd.DataFrame) -> pd.DataFrame:
+        """The takes in which nothing but one dose, of pitch or of tract, is changed (see `changes.along`)."""
+        return changes.along(takes)
 
     def expected_of(self, takes: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
         """What the world expects of the face of somebody with the voice of each take (see `changes.expectation`)."""
