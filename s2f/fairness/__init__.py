@@ -6,5 +6,4 @@
     lineup           what happens if a drawn face is used to look for the speaker
     mitigation       trainings compared by group
     planted_effects  what the audit found of what was planted
-    selftest         the audit audited on simulated studies
 """

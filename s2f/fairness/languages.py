@@ -1,4 +1,4 @@
-"""Trained on one language and tested on both (protocol of the FAME challenge): what a language never heard costs."""
+"""Trained on one language, tested on both (protocol of the FAME challenge): the cost of an unheard language."""
 
 from collections.abc import Mapping
 
@@ -14,35 +14,36 @@ from s2f.study.paths import UserError
 
 
 def as_many_of_each(clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips of as many speakers of each language as the one with the fewest has, split by split, the first ones.
+    """In each split, the clips of the same number of speakers of each language: the first ones, in the same order.
 
-    `clips`: rows of the manifest, those of the languages to be compared and of no other. Their order is kept.
+    `clips` are rows of the manifest in the languages that are compared.
     """
     cell = clips.groupby(["split", "language"])["speaker_id"]
-    place = cell.transform(lambda speakers: pd.factorize(speakers)[0])
+    number = cell.transform(lambda speakers: pd.factorize(speakers)[0])
     fewest = cell.nunique().groupby("split").min()
-    return clips[place < clips["split"].map(fewest)]
+    return clips[number < clips["split"].map(fewest)]
 
 
 def judged(table: pd.DataFrame, arm: Arm, resampling: Resampling) -> dict[str, Estimate]:
     """Equal error rate (`eer`) and `auc` of the verification trials in `table`, and 1:2 `matching` of all queries.
 
-    The trials are those of `trials.verification`. In matching every voice meets every other face of the gallery, which
-    holds one face a person.
+    The trials are those of `trials.verification`. In matching each voice is compared with every other face of the
+    gallery, which holds one face for each person.
     """
-    asked, offered = (trials.speakers(side.index) for side in (arm.queries, arm.gallery))
-    own = pd.Index(offered).get_indexer(asked)
-    placed = retrieval.ranks(arm.queries.to_numpy(), arm.gallery.to_numpy(), own, arm.metric)
-    matching = bootstrap.interval(placed.wins, asked, resampling, share=True)
+    queries, gallery = (trials.speakers(side.index) for side in (arm.queries, arm.gallery))
+    own = pd.Index(gallery).get_indexer(queries)
+    ranks = retrieval.ranks(arm.queries.to_numpy(), arm.gallery.to_numpy(), own, arm.metric)
+    matching = bootstrap.interval(ranks.wins, queries, resampling, share=True)
     return verification.verification(protocols.played(table, arm), resampling) | {"matching": matching}
 
 
 def crossed(cells: Mapping[tuple[str, str], Estimate], resampling: Resampling) -> pd.DataFrame:
     """The table of heard and unheard languages, from the score of each (language of training, language of test).
 
-    A row a cell (`trained`, `tested`); then, where `trained` is "both", the mean of the cells of a `heard` language, of
-    those of an `unheard` one, and of `all` (the score of FAME, if these are equal error rates); and for each training
-    and for both the difference `heard_less_unheard`. All cells are of the same speakers, who are resampled together.
+    A row for each cell (`trained`, `tested`); then, for `both` trainings, the mean of the cells of the `heard`
+    language, of the `unheard` one, and of `all` (the score of FAME, if these are equal error rates); and for each
+    training and for both the difference `heard_less_unheard`. All cells are of the same speakers, who are resampled
+    together.
     UserError for a missing cell.
     """
     languages = list(dict.fromkeys(trained for trained, _ in cells))

@@ -1,9 +1,8 @@
 """Line-up risk: what would happen if the drawn face were used as a phantom image to look for the speaker.
 
-Everything here counts against such a use: innocent people who look more like the drawn face than the true speaker does,
-innocent people who would be accused, and line-ups in which the speaker is not. Ties are shared, as in `retrieval`. In a
-pool of at most the people of the gallery, expectations are exact: which of them are drawn is hypergeometric. Beyond it
-they are extrapolations, which suppose that the pool holds more people of the same kind.
+The risks: innocent people who look more like the drawn face than the true speaker does, innocent people who would be
+accused, and line-ups without the speaker. Ties are shared, as in `retrieval`. For pools up to the size of the gallery
+expectations are exact (hypergeometric); beyond it they are extrapolated to a pool of more people of the same kind.
 """
 
 from collections.abc import Sequence
@@ -22,9 +21,9 @@ from s2f.metrics.matching import matching_from_scores
 from s2f.metrics.retrieval import Ranks
 from s2f.study.paths import UserError
 
-# The line through which chances are continued begins at a gallery smaller by this factor.
+# Probabilities are extrapolated from a gallery smaller by this factor and the whole one.
 SHRUNK = 4
-# The smallest gallery of which `first_matches` can say anything.
+# The smallest gallery that `first_matches` takes.
 FEWEST = 2 * SHRUNK
 # Scale of a score, e^low to e^high, within which `certainty_scale` searches.
 LOG_SCALES = (-7.0, 7.0)
@@ -49,44 +48,43 @@ class Comparison(NamedTuple):
 
 
 def innocents_above(
-    matched: pd.Series, best: pd.Series | None, placed: Ranks, pools: Sequence[int], resampling: Resampling
+    matched: pd.Series, best: pd.Series | None, ranks: Ranks, pools: Sequence[int], resampling: Resampling
 ) -> pd.DataFrame:
-    """Expected number of innocent people who score above the true speaker, in pools of so many people and the gallery.
+    """Expected number of innocent people who score above the true speaker, in each pool and in the gallery.
 
     An innocent scores higher with probability 1 - value, so of N - 1 innocents that many times N - 1 do: exactly for a
     pool drawn from the gallery (`exact`), beyond it if the others are people of the same kind. If no innocent ever
-    scored higher, resampling knows no spread, and `high` is the exact binomial bound, with speakers as trials. `median`
-    is the number for the median recording.
+    scored higher, `high` is the exact binomial bound with speakers as trials. `median` is for the median recording.
 
     Args:
         matched: the row of `Comparison.matching` (n = 2) against anybody; its interval resamples voices and faces.
         best: that of the best possible observer (None: not known).
-        placed: the ranks of the true speakers.
+        ranks: the ranks of the true speakers.
         pools: the sizes, the true speaker included.
         resampling: how the interval was made.
     """
     share, low, high = 1 - matched["value"], 1 - matched["high"], 1 - matched["low"]
     if share == 0:
         high = 1 - resampling.tail ** (1 / matched["n_speakers"])
-    innocents = np.array(_sizes(pools, placed)) - 1
+    innocents = np.array(_sizes(pools, ranks)) - 1
     shares = {"value": share, "low": max(low, 0.0), "high": high, "chance": 0.5}
     if best is not None:
         shares["ceiling"] = 1 - best["value"]
-    shares["median"] = np.median(1 - placed.wins)
-    table = {"pool": innocents + 1, "exact": innocents <= placed.others}
+    shares["median"] = np.median(1 - ranks.wins)
+    table = {"pool": innocents + 1, "exact": innocents <= ranks.others}
     table |= {name: innocents * part for name, part in shares.items()}
     return pd.DataFrame(table).assign(n_clips=matched["n_clips"], n_speakers=matched["n_speakers"])
 
 
-def _sizes(pools: Sequence[int], placed: Ranks) -> list[int]:
+def _sizes(pools: Sequence[int], ranks: Ranks) -> list[int]:
     """The sizes in order, that of the gallery among them."""
     if min(pools, default=2) < 2:
         raise UserError(f"A pool of {min(pools)} holds no innocent: pools need at least 2 people.")
-    return sorted({*pools, placed.others + 1})
+    return sorted({*pools, ranks.others + 1})
 
 
 def first_matches(
-    placed: Ranks,
+    ranks: Ranks,
     pools: Sequence[int],
     ks: Sequence[int],
     speakers: Column,
@@ -95,50 +93,57 @@ def first_matches(
 ) -> pd.DataFrame:
     """Probability that the true speaker is among the first k of a pool, for each k and larger pool, and the gallery.
 
-    Rows are named in `found`, such as 1_of_100. Exact up to `known` people (default: the gallery). Beyond, the straight
-    line in logarithms from a quarter of them to all is continued. The curve of a score that knows anything bends down
-    (that of Gaussian scores does), so the line is rather an upper bound, and its interval does not tell how far the
-    curve bends. Where nobody was found among the first k of `known` people, the value is 0 and `high` the exact
-    binomial bound there.
+    Exact up to `known` people; beyond, the straight line in logarithms from a quarter of them to all is extrapolated.
+    The curve of an informative score bends down (that of Gaussian scores does), so the line is rather an upper bound,
+    and its interval does not cover the bend. Where nobody was found among the first k of `known` people, the value is 0
+    and `high` the exact binomial bound there. Rows are named in `found`, such as 1_of_100.
+
+    Args:
+        ranks: of the true speakers in the gallery.
+        pools: the sizes, the true speaker included.
+        ks: how many of the first matches are looked at.
+        speakers: who speaks in each clip.
+        resampling: how intervals are made.
+        known: people up to whom probabilities are counted (default: the gallery).
     """
-    known = placed.others + 1 if known is None else known
-    if not FEWEST <= known <= placed.others + 1:
-        raise UserError(f"{known} people cannot be drawn from this gallery: use {FEWEST} to {placed.others + 1}.")
+    known = ranks.others + 1 if known is None else known
+    if not FEWEST <= known <= ranks.others + 1:
+        raise UserError(f"{known} people cannot be drawn from this gallery: use {FEWEST} to {ranks.others + 1}.")
     rows = []
     for k in ks:
-        near, far = (_found(placed, k, size, speakers, resampling) for size in (known // SHRUNK, known))
-        for pool in (pool for pool in _sizes(pools, placed) if pool > k):
+        near, far = (_found(ranks, k, size, speakers, resampling) for size in (known // SHRUNK, known))
+        for pool in (pool for pool in _sizes(pools, ranks) if pool > k):
             if pool <= known:
-                row = _found(placed, k, pool, speakers, resampling).row()
+                row = _found(ranks, k, pool, speakers, resampling).row()
             elif far.value == 0:
                 row = far.row()
             else:
                 reach = np.log(pool / known) / np.log(known / (known // SHRUNK))
-                line = bootstrap.combine(partial(_continued, reach), near, far, resampling=resampling)
+                line = bootstrap.combine(partial(_extrapolated, reach), near, far, resampling=resampling)
                 row = line.row()
             named = {"found": f"{k}_of_{pool}", "k": k, "pool": pool, "exact": pool <= known}
             rows.append(named | {"chance": k / pool} | row)
     return pd.DataFrame(rows)
 
 
-def _continued(reach: float, near: float | np.ndarray, far: float | np.ndarray) -> float | np.ndarray:
+def _extrapolated(reach: float, near: float | np.ndarray, far: float | np.ndarray) -> float | np.ndarray:
     """The value `reach` steps beyond `far` on the line in logarithms; 0 where `far` is."""
     return far * (far / np.where(near > 0, near, 1)) ** reach
 
 
-def _found(placed: Ranks, k: int, size: int, speakers: Column, resampling: Resampling) -> bootstrap.Estimate:
-    return bootstrap.interval(retrieval.recall_at(placed, min(k, size), size), speakers, resampling, share=True)
+def _found(ranks: Ranks, k: int, size: int, speakers: Column, resampling: Resampling) -> bootstrap.Estimate:
+    return bootstrap.interval(retrieval.recall_at(ranks, min(k, size), size), speakers, resampling, share=True)
 
 
-def falsely_accused(placed: Ranks, pool: int | None = None) -> Float[np.ndarray, "queries"]:
+def falsely_accused(ranks: Ranks, pool: int | None = None) -> Float[np.ndarray, "queries"]:
     """Probability that an innocent is accused when the first of a pool (default: the whole gallery) always is."""
-    return 1 - retrieval.recall_at(placed, 1, pool)
+    return 1 - retrieval.recall_at(ranks, 1, pool)
 
 
 def top_match_differs(
     scores: Float[np.ndarray, "clips people"], own: Int[np.ndarray, "clips"], labels: Shaped[np.ndarray, "people"]
 ) -> tuple[Float[np.ndarray, "clips"], Float[np.ndarray, "clips"]]:
-    """Probability that the first match has another label than the true speaker, and that a random person has."""
+    """Per-clip probability that the first match has another label than the speaker, and that a random person has."""
     labels = np.asarray(labels)
     if pd.isna(labels).any():
         raise UserError(f"{pd.isna(labels).sum()} people have no label: leave them out of the gallery.")
@@ -148,7 +153,7 @@ def top_match_differs(
 
 
 def _first(scores: Float[np.ndarray, "rows people"]) -> Float[np.ndarray, "rows people"]:
-    """Each person's chance to be the first of a row, shared between those who tie."""
+    """Each person's probability of being the first of a row, shared between those who tie."""
     top = scores >= scores.max(axis=1, keepdims=True) - retrieval.TIE * np.abs(scores).max(axis=1, keepdims=True)
     return top / top.sum(axis=1, keepdims=True)
 
@@ -165,7 +170,7 @@ def top_matches(
     resampling: Resampling,
     minimum: int,
 ) -> pd.DataFrame:
-    """How often the first match has another label than the true speaker: a row for `all`, and a label of the speaker.
+    """How often the first match has another label than the true speaker: for `all`, and by the speaker's label.
 
     `chance` is that of a random person of the gallery. A label of too few speakers has their number only.
 
@@ -173,7 +178,7 @@ def top_matches(
         scores: larger when closer.
         best: the scores of the best possible observer, for `ceiling` (None: not known).
         own: which person of the gallery speaks.
-        labels: a row a person of the gallery.
+        labels: of the people of the gallery.
         speakers: who speaks in each clip.
         resampling: how intervals are made.
         minimum: the fewest speakers of a label with numbers.
@@ -192,7 +197,7 @@ def top_matches(
 
 
 class Lineups(NamedTuple):
-    """Line-ups in pairs: the same fillers, with the true speaker, and with one more filler in that place."""
+    """Pairs of line-ups with the same fillers: with the true speaker, and with another filler in their place."""
 
     voice: Int[np.ndarray, "lineups"]  # row of the voice
     present: Int[np.ndarray, "lineups members"]  # people, the true speaker first
@@ -210,18 +215,18 @@ def draw_lineups(
     voice = np.flatnonzero(eligible.sum(axis=1) >= members).repeat(times)
     if not len(voice):
         raise UserError(f"No speaker has {members} others of the same label: ask for smaller line-ups.")
-    lots = np.random.default_rng(seed).random((len(voice), len(labels)))
-    absent = np.argsort(np.where(eligible[voice], lots, np.inf), axis=1)[:, :members]
+    order = np.random.default_rng(seed).random((len(voice), len(labels)))
+    absent = np.argsort(np.where(eligible[voice], order, np.inf), axis=1)[:, :members]
     return Lineups(voice, np.column_stack([own[voice], absent[:, 1:]]), absent)
 
 
 def choices(
     scores: Float[np.ndarray, "clips people"], lineups: Lineups, speakers: Column, scale: float
 ) -> pd.DataFrame:
-    """What is chosen if the first face of each line-up is: `speaker`, `present`, `right`, and how `confident`.
+    """The outcome of choosing the first face of each line-up: `speaker`, `present`, `right`, and how `confident`.
 
     Confidence is the share of the first face in exp(scale x score): its probability, if the scores are calibrated and
-    the speaker is there. Without the speaker every choice is wrong.
+    the speaker is present. Without the speaker every choice is wrong.
     """
     parts = []
     for present, faces in ((True, lineups.present), (False, lineups.absent)):
@@ -235,7 +240,7 @@ def choices(
 
 
 def certainty_scale(scores: Float[np.ndarray, "clips people"], lineups: Lineups) -> float:
-    """The scale that makes the scores of these line-ups with their speakers most probable (conditional logit).
+    """The scale of scores with the highest likelihood in line-ups with their speakers (conditional logit).
 
     To be fitted on people who are not tested.
     """
@@ -264,7 +269,7 @@ def confidence(table: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
 
 
 def calibration(table: pd.DataFrame, edges: Float[np.ndarray, "edges"], resampling: Resampling) -> pd.DataFrame:
-    """From `choices`: share right by confidence, if the speaker `always` is there, and if in `half` of the line-ups."""
+    """From `choices`: share right by confidence, with the speaker `always` present, and in `half` of the line-ups."""
     rows = []
     for name, part in (("always", table[table["present"]]), ("half", table)):
         for _, inside in part.groupby(np.digitize(part["confident"], edges[1:-1])):

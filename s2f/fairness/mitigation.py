@@ -1,4 +1,4 @@
-"""What a remedy does for those who are served worst, and what it costs the others: trainings compared by group."""
+"""Trainings compared by group: what a remedy does for those who are served worst, and what it costs the others."""
 
 from collections.abc import Mapping
 
@@ -13,22 +13,28 @@ from s2f.study.paths import UserError
 
 
 def scores(
-    heard: Float[np.ndarray, "voices dim"],
+    predicted: Float[np.ndarray, "voices dim"],
     faces: Float[np.ndarray, "voices dim"],
     test: Bool[np.ndarray, "voices"],
     dims: int,
     gallery: int,
 ) -> dict[str, Float[np.ndarray, "tested"]]:
-    """How well the face of each tested voice is found among those of all of them: a number a test row.
+    """How well the face of each tested voice is found among those of all of them, a value for each test row.
 
-    One row a speaker: the predicted feature and that of the true face. `matching` is 1:2 matching and `recall_at_10`
-    the chance to be among the first ten of a `gallery`, both by the likelihood ratio in `dims` directions, fitted on
-    the other rows; `matching_cosine` needs no fit.
+    `matching` is 1:2 matching and `recall_at_10` the probability of being among the first ten of a gallery, both by the
+    likelihood ratio; `matching_cosine` needs no fit.
+
+    Args:
+        predicted: the predicted feature, one row for each speaker.
+        faces: that of the true face.
+        test: the rows that are tested; the others fit the likelihood ratio.
+        dims: directions of the likelihood ratio.
+        gallery: faces of the gallery that recall is computed for.
     """
-    ratio, own = LikelihoodRatio.fit(heard[~test], faces[~test], dims), np.arange(test.sum())
-    placed, plain = (retrieval.ranks(heard[test], faces[test], own, metric) for metric in (ratio, "cosine"))
-    recall = retrieval.recall_at(placed, 10, gallery)
-    return {"matching": placed.wins, "matching_cosine": plain.wins, "recall_at_10": recall}
+    ratio, own = LikelihoodRatio.fit(predicted[~test], faces[~test], dims), np.arange(test.sum())
+    fitted, plain = (retrieval.ranks(predicted[test], faces[test], own, metric) for metric in (ratio, "cosine"))
+    recall = retrieval.recall_at(fitted, 10, gallery)
+    return {"matching": fitted.wins, "matching_cosine": plain.wins, "recall_at_10": recall}
 
 
 def remedies(
@@ -40,14 +46,21 @@ def remedies(
     minimum: int,
     ceiling: Float[np.ndarray, "clips"] | None = None,
 ) -> pd.DataFrame:
-    """The score of every arm by group, and its difference from the arm `reference`: a row an arm and group.
+    """The score of each arm by group, and its difference from the arm `reference`.
 
-    `arms`: scores in [0, 1], a row a training (seed), a column a clip. The groups are `everybody`, each label of each
-    column of `groups`, and for each column the `lowest`: the mean of the group that has the lowest, which may be
-    another group in another arm. `value` and `difference` are means over seeds; their intervals resample speakers,
-    those of both arms together. `seeds_low` to `seeds_high` is the range of the difference over the seeds, seed by
-    seed. `ceiling` is the value of the best possible observer, if their score of each clip is given. Of a group below
-    `minimum` speakers only their number is told.
+    The groups are `everybody`, each label of each attribute, and for each attribute the `lowest`: the mean of the group
+    with the lowest, which may be another group in another arm. `value` and `difference` are means over seeds; their
+    intervals resample speakers, those of both arms together. `seeds_low` to `seeds_high` is the range of the difference
+    over the seeds.
+
+    Args:
+        arms: scores in [0, 1], a row for each training (seed) and a column for each clip.
+        groups: labels of each clip, a column for each attribute.
+        speakers: who speaks in each clip.
+        reference: the arm that the others are compared with.
+        resampling: how intervals are made.
+        minimum: of a group of fewer speakers only their number is given.
+        ceiling: the score of the best possible observer for each clip.
 
     UserError if there is no arm `reference`, or an arm has neither as many seeds as that nor a single one.
     """
@@ -73,8 +86,7 @@ def remedies(
             gap = bootstrap.combine(np.subtract, estimate, found[reference], resampling=resampling)
             by_seed = seeds[arm] - seeds[reference]
             numbers = estimate.row() | {"low": max(estimate.low, 0.0), "high": min(estimate.high, 1.0)}
-            numbers |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
-            numbers |= {"seeds_low": by_seed.min(), "seeds_high": by_seed.max()}
+            numbers |= gap.row("difference") | {"seeds_low": by_seed.min(), "seeds_high": by_seed.max()}
             rows.append({"arm": arm} | row | numbers)
     return pd.DataFrame(rows)
 
@@ -96,7 +108,7 @@ def _groups(
 def _columns(
     values: Float[np.ndarray, "clips"], members: Bool[np.ndarray, "groups clips"]
 ) -> Float[np.ndarray, "clips twice_groups"]:
-    """What the means of groups are ratios of, clip by clip: the values of each group, then its clips."""
+    """Per-clip numerators (values of each group) and denominators (its clips) of the means of groups."""
     return np.concatenate([values * members, members]).T.astype(float)
 
 

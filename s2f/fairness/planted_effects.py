@@ -1,8 +1,7 @@
-"""What an audit found, the worst first, and how much of it was planted.
+"""The worst finding of an audit, and how the audit estimates effects whose true size is known.
 
-In a synthetic world the truth is known. What was put in stands beside what the audit finds of it in a few hundred
-speakers; and the gap that the best possible observer cannot avoid beside the model's, so that a reader sees which part
-of it the model adds.
+In a synthetic world the true size of a confound or an imbalance is known. It stands beside what the audit estimates
+from a few hundred speakers, and the model's gap beside the one that the best possible observer cannot avoid.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from s2f.fairness.audit import FAMILIES, LOWER
+from s2f.fairness.audit import FAMILIES, LOWER, contrast
 from s2f.metrics import bootstrap, retrieval
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.study.paths import UserError
@@ -24,10 +23,10 @@ SUMMED_UP = ["value", "null_mean", "null_p95", "p_adj"]
 
 
 def worst(table: pd.DataFrame) -> dict:
-    """The group that is served worst: of all metrics, the row that lies the most standard errors to the worse.
+    """The group served worst: of all metrics, the row that is worse than the rest by the most standard errors.
 
     Takes the table of `audit.by_group`. With the row come `rest` and `n_rest`, the mean and the number of the other
-    speakers of its attribute, `comparisons`, the size of its family, and all of it as one `sentence`.
+    speakers of its attribute, `comparisons`, the size of its family, and a `sentence` that says it all.
     """
     tested = table[(table["family"] == "groups") & table["p_adj"].notna()]
     if tested.empty:
@@ -60,7 +59,7 @@ def nested(table: pd.DataFrame) -> dict:
 
 
 class Confound(NamedTuple):
-    """What follows exactly from the joint distribution of group and language."""
+    """What the joint distribution of group and language implies."""
 
     own_language: float  # share of the speakers who speak a language of their own group
     shares: dict[str, float]  # of the groups
@@ -83,16 +82,18 @@ class Confound(NamedTuple):
 
 
 class Plant(NamedTuple):
-    """Something put into a world, and a share a clip whose mean shows it; with `inside`, its mean there less elsewhere.
-
-    `model` is the same share for the model, where `values` are those of the best possible observer.
-    """
+    """An effect of known size, and per-clip values whose mean, or difference of two means, estimates it."""
 
     truth: float
-    values: Column
+    values: Column  # of the best possible observer, in [0, 1]
     speakers: Column
-    inside: Column | None = None
-    model: Column | None = None
+    inside: Column | None = None  # the clips whose mean is compared with that of the others
+    model: Column | None = None  # the model's values
+
+    def estimate(self, values: Column, resampling: Resampling, share: bool = True) -> Estimate:
+        if self.inside is None:
+            return bootstrap.interval(values, self.speakers, resampling, share=share)
+        return contrast(values, self.inside, self.speakers, resampling)
 
 
 def plants(
@@ -103,15 +104,21 @@ def plants(
     about: pd.DataFrame,
     model: pd.DataFrame,
 ) -> dict[str, Plant]:
-    """The confound and the imbalance of the groups, in the labels of the speakers and in what can be made of voices.
+    """The confound and the imbalance of the groups, in the labels of the speakers and in what voices tell.
 
-    `voiced`: the training and validation speakers; `about`: the speaker of each test clip, `crowd` as many people of
-    the same world as can be had, both with the matches that the best possible observer `wins`; `model`: the matches it
-    `wins` in each test clip, and the `group` it paints. That observer names the likeliest group of a language. What a
-    world does not have, such as speakers of another group's language, is left out.
+    The best possible observer names the likeliest group of a language. Effects that a world does not have, such as one
+    of speaking another group's language where nobody does, are left out.
+
+    Args:
+        trained: of the training and validation speakers.
+        tested: of the test speakers.
+        voiced: the training and validation speakers, by name.
+        crowd: a large sample of people of the same world, with the matches that the best possible observer `wins`.
+        about: the speaker of each test clip, with the same column.
+        model: the matches that the model `wins` in each test clip, and the `group` that it paints.
     """
     speakers, foreign, group = about["speaker_id"], about["mismatched"], about["group"]
-    named = about["language"].map(tested.likeliest)
+    likeliest = about["language"].map(tested.likeliest)
     smallest = min(tested.shares, key=tested.shares.get)
     by_speech, by_size = (gap(crowd["wins"], side) for side in (crowd["mismatched"], crowd["group"] == smallest))
     found = {
@@ -120,65 +127,48 @@ def plants(
         **{f"share_{name}": Plant(share, group == name, speakers) for name, share in tested.shares.items()},
         "matching_by_speech": Plant(by_speech, about["wins"], speakers, foreign, model["wins"]),
         "matching_smallest": Plant(by_size, about["wins"], speakers, group == smallest, model["wins"]),
-        "right_group_by_speech": Plant(tested.right_gap, named == group, speakers, foreign, model["group"] == group),
+        "right_group_by_speech": Plant(
+            tested.right_gap, likeliest == group, speakers, foreign, model["group"] == group
+        ),
         "painted_smallest": Plant(
-            tested.named[smallest], named == smallest, speakers, model=model["group"] == smallest
+            tested.named[smallest], likeliest == smallest, speakers, model=model["group"] == smallest
         ),
     }
     return {name: plant for name, plant in found.items() if not np.isnan(plant.truth)}
 
 
 def planted(plants: Mapping[str, Plant], resampling: Resampling) -> pd.DataFrame:
-    """What the audit finds of each plant beside its true size; `holds`: the truth lies inside the interval.
+    """The estimate of each effect beside its true size; `holds`: the truth lies inside the interval.
 
-    The intervals hold together (Bonferroni).
+    The coverage of the intervals is simultaneous (Bonferroni).
     """
-    together, rows = resampling.simultaneous(len(plants)), []
+    simultaneous, rows = resampling.simultaneous(len(plants)), []
     for name, plant in plants.items():
-        found = _shown(plant.values, plant, together)
+        found = plant.estimate(plant.values, simultaneous)
         holds = found.low - bootstrap.NO_VARIANCE <= plant.truth <= found.high + bootstrap.NO_VARIANCE
         rows.append({"planted": name, "truth": plant.truth} | found.row() | {"holds": bool(holds)})
     return pd.DataFrame(rows)
 
 
 def against_best(plants: Mapping[str, Plant], resampling: Resampling) -> pd.DataFrame:
-    """The model's number beside that of the best possible observer, for plants with both.
+    """The model's number beside that of the best possible observer, for effects with both.
 
-    `value` is what the model adds, its number less the observer's, paired by clip; the intervals hold together.
+    `value` is what the model adds, its number less the observer's, paired by clip. The coverage of the intervals is
+    simultaneous (Bonferroni).
     """
     both = {name: plant for name, plant in plants.items() if plant.model is not None}
-    together, rows = resampling.simultaneous(len(both)), []
+    simultaneous, rows = resampling.simultaneous(len(both)), []
     for name, plant in both.items():
         model, best = (np.asarray(side, dtype=float) for side in (plant.model, plant.values))
         row = {"planted": name}
         for arm, values in {"model": model, "best": best}.items():
-            found = _shown(values, plant, together)
-            row |= {arm: found.value, f"{arm}_low": found.low, f"{arm}_high": found.high}
-        added = _shown(model - best, plant, together, share=False)
-        rows.append(row | added.row())
+            row |= plant.estimate(values, simultaneous).row(arm)
+        rows.append(row | plant.estimate(model - best, simultaneous, share=False).row())
     return pd.DataFrame(rows)
 
 
-def _shown(values: Column, plant: Plant, resampling: Resampling, share: bool = True) -> Estimate:
-    if plant.inside is None:
-        return bootstrap.interval(values, plant.speakers, resampling, share=share)
-    return contrast(values, plant.inside, plant.speakers, resampling)
-
-
-def contrast(values: Column, inside: Column, speakers: Column, resampling: Resampling) -> Estimate:
-    """Mean of the clips inside less mean of the others; a replicate without one side does not count."""
-    values, inside = np.asarray(values, dtype=float), np.asarray(inside, dtype=bool)
-    columns = np.stack([values * inside, inside, values * ~inside, ~inside], axis=1).astype(float)
-
-    def apart(sums: Float[np.ndarray, "replicates 4"]) -> Float[np.ndarray, "replicates"]:
-        means = sums[:, ::2] / np.where(sums[:, 1::2] > 0, sums[:, 1::2], np.nan)
-        return means[:, 0] - means[:, 1]
-
-    return bootstrap.from_sums(columns, apart, speakers, resampling)
-
-
 def gap(values: Column, inside: Column) -> float:
-    """Mean of the values inside less mean of the others, of a population large enough to be the truth; NaN if none."""
+    """Mean of the values inside less mean of the others; NaN where there are no others, or nobody inside."""
     values, inside = np.asarray(values, dtype=float), np.asarray(inside, dtype=bool)
     if inside.all() or not inside.any():
         return np.nan

@@ -1,14 +1,14 @@
 """Voice to face from a few hundred pairs: regressions on features of pretrained networks, cross-validated by person.
 
-A head never sees the voices or faces of the people it is tested on, and its penalty is chosen among its own training
-people. Scores are cosines of features less their mean: what a face has in common with all others tells nobody apart,
-and a regression shrinks towards just that.
+A regression never learns from the people it is tested on, and its penalty is chosen among its own training people.
+Scores are cosines of features less their mean: what a face has in common with all others tells nobody apart, and a
+regression shrinks towards just that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import RidgeCV
@@ -21,7 +21,7 @@ from s2f.metrics.likelihood_ratio import LikelihoodRatio
 from s2f.study.paths import UserError
 
 Features = Float[np.ndarray, "people dim"]
-Blocks = Sequence[Float[np.ndarray, "people _"]]  # features of the same voices of several kinds
+Blocks = Sequence[Float[np.ndarray, "people _"]]  # features of the same voices, an array for each kind
 Fold = Int[np.ndarray, "people"]
 
 PENALTIES = np.logspace(-2, 3, 16)
@@ -38,7 +38,12 @@ def folds(people: Column, count: int, seed: int) -> Fold:
     return fold[codes]
 
 
-def head(widths: Sequence[int], components: int | None = None) -> Pipeline:
+def held_out(fold: Fold) -> Iterator[Bool[np.ndarray, "people"]]:
+    """The people of one fold after another, as masks."""
+    return (fold == part for part in np.unique(fold))
+
+
+def regression(widths: Sequence[int], components: int | None = None) -> Pipeline:
     """An untrained ridge regression of standardised inputs, whose blocks (of these widths) count equally.
 
     Its penalty is the one that predicts left-out rows best. With `components` it is kernel ridge regression (RBF),
@@ -56,73 +61,81 @@ def _weigh(values: Features, scale: Float[np.ndarray, "dim"]) -> Features:
     return values * scale
 
 
+def fit(voice: Blocks, target: Features, components: int | None = None) -> Pipeline:
+    """The regression of `target` on these voices."""
+    return regression([block.shape[1] for block in voice], components).fit(np.hstack(voice), target)
+
+
 def predict(
-    voice: Blocks,
-    target: Features,
-    fold: Fold,
-    components: int | None = None,
-    asked: Blocks | None = None,
-) -> Float[np.ndarray, "people dim"]:
-    """What the other folds' heads say of each voice; `voice` has a block a kind of feature, `target` what to learn.
+    voice: Blocks, target: Features, fold: Fold, components: int | None = None, queries: Blocks | None = None
+) -> Features:
+    """Out-of-fold predictions of `target`.
 
-    With `asked`, such as the beginning of the same recordings, heads learn on `voice` and are asked with that.
+    Args:
+        voice: features of the voices, an array for each kind.
+        target: what to predict, such as the features of the true faces.
+        fold: the fold of each person.
+        components: of kernel ridge regression; None is linear.
+        queries: other voices of the same people to predict from, such as the beginning of the same recordings.
     """
-    heard = np.hstack(voice).astype(float)
-    question = heard if asked is None else np.hstack(asked).astype(float)
-    said = np.empty(target.shape)
-    for part in np.unique(fold):
-        inside = fold == part
-        learned = head([block.shape[1] for block in voice], components).fit(heard[~inside], target[~inside])
-        said[inside] = learned.predict(question[inside])
-    return said
+    queries, predicted = np.hstack(voice if queries is None else queries), np.empty(target.shape)
+    for test in held_out(fold):
+        predicted[test] = fit([block[~test] for block in voice], target[~test], components).predict(queries[test])
+    return predicted
 
 
-def explained(target: Features, said: Features, people: Column, resampling: Resampling) -> Estimate:
+def nested(voice: Blocks, target: Features, fold: Fold) -> dict[int, Features]:
+    """Predictions for a second stage of learning: an array for each fold, from which none of it has learned.
+
+    Its rows of the fold are out-of-fold predictions; those of the other people are cross-validated among themselves, so
+    that a second stage learns from predictions as uncertain as those it is tested with.
+    """
+    predictions = {}
+    for test in held_out(fold):
+        others = [block[~test] for block in voice], target[~test]
+        predictions[int(fold[test][0])] = rows = np.empty(target.shape)
+        rows[test] = fit(*others).predict(np.hstack(voice)[test])
+        rows[~test] = predict(*others, fold[~test])
+    return predictions
+
+
+def explained(target: Features, predicted: Features, people: Column, resampling: Resampling) -> Estimate:
     """R2 over all numbers of a feature together: the part of its variance that the prediction explains."""
-    missed = np.square(target - said).sum(axis=1)
+    missed = np.square(target - predicted).sum(axis=1)
     varies = np.square(target - target.mean(axis=0)).sum(axis=1)
     left = bootstrap.ratio(missed, varies, people, resampling)
     return bootstrap.combine(lambda part: 1 - part, left, resampling=resampling)
 
 
-def scores(said: Features, faces: Features, fold: Fold) -> Float[np.ndarray, "people people"]:
-    """Cosine of what is said of each voice and of each face, both less their mean over the other folds."""
-    table = np.empty((len(said), len(faces)))
-    for part in np.unique(fold):
-        inside = fold == part
-        centred = said[inside] - said[~inside].mean(axis=0), faces - faces[~inside].mean(axis=0)
-        table[inside] = similarity.pairwise(*centred, "cosine")
+def scores(predicted: Features, faces: Features, fold: Fold) -> Float[np.ndarray, "people people"]:
+    """Cosine of each prediction (row) and each face (column), both less their mean over the other folds."""
+    table = np.empty((len(predicted), len(faces)))
+    for test in held_out(fold):
+        centred = predicted[test] - predicted[~test].mean(axis=0), faces - faces[~test].mean(axis=0)
+        table[test] = similarity.pairwise(*centred, "cosine")
     return table
 
 
-def elsewhere(
+def scores_elsewhere(
     voice: Blocks,
     target: Features,
     other_voice: Sequence[Float[np.ndarray, "others _"]],
     other_faces: Float[np.ndarray, "others dim"],
 ) -> Float[np.ndarray, "others others"]:
-    """Scores in another set of people by a head, and less means, that were learned in this one.
-
-    `target` are the true faces of this set, or anything else with the same numbers.
-    """
-    learned = head([block.shape[1] for block in voice]).fit(np.hstack(voice), target)
-    said = learned.predict(np.hstack(other_voice))
-    return similarity.pairwise(said - target.mean(axis=0), other_faces - target.mean(axis=0), "cosine")
+    """Scores in another set of people, by a regression, and less means, that were learned in this one."""
+    predicted = fit(voice, target).predict(np.hstack(other_voice))
+    return similarity.pairwise(predicted - target.mean(axis=0), other_faces - target.mean(axis=0), "cosine")
 
 
-def learned_scores(
-    voice: Blocks, target: Features, faces: Features, fold: Fold, dims: int
+def likelihood_ratio_scores(
+    nested: Mapping[int, Features], faces: Features, fold: Fold, dims: int
 ) -> Float[np.ndarray, "people people"]:
-    """The likelihood ratio of a prediction and a face (`retrieval.LikelihoodRatio`), learned by the other folds.
+    """Likelihood ratio of each prediction and each face in `dims` directions, fitted on the other folds.
 
-    Within them, the predictions that it is fitted on are cross-validated as well.
+    `nested` are the predictions of `ridge.nested`.
     """
-    said = predict(voice, target, fold)
-    table = np.empty((len(said), len(faces)))
-    for part in np.unique(fold):
-        inside = fold == part
-        rest = fold[~inside]
-        heard = predict([block[~inside] for block in voice], target[~inside], rest)
-        ratio = LikelihoodRatio.fit(heard, faces[~inside], dims)
-        table[inside] = ratio(said[inside], faces)
+    table = np.empty((len(faces), len(faces)))
+    for part, predicted in nested.items():
+        test = fold == part
+        table[test] = LikelihoodRatio.fit(predicted[~test], faces[~test], dims)(predicted[test], faces)
     return table

@@ -1,12 +1,11 @@
 """The predicted face as an avatar (Fig. 13 of the paper).
 
-The authors showed the drawn face to a closed phone app. Here four traits are read off the face as numbers, a written
-rule turns them into the options of an avatar, and DiceBear draws it: offline, and the same picture each time. All else
-about the avatar is the same for everybody, because the rule has no number for it.
+The authors showed the drawn face to a closed phone app. Here four traits are read off the face as numbers, a rule turns
+them into the options of an avatar, and DiceBear draws it offline, the same picture each time. Everything else about the
+avatar is the same for everybody.
 """
 
 import io
-import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -17,37 +16,25 @@ import pandas as pd
 import resvg_py
 from dicebear import Avatar, Style
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageColor
 from sklearn.pipeline import Pipeline
 
 from s2f.metrics import attributes, bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.similarity import Features
+from s2f.signal import colour
 from s2f.study.paths import UserError
-
-# sRGB to CIE XYZ under D65, each row divided by the white point (IEC 61966-2-1).
-TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-TO_XYZ /= TO_XYZ.sum(axis=1, keepdims=True)
-
-
-def typology_angle(colour: str) -> float:
-    """Individual typology angle of a skin colour such as "#c68e7a", degrees: atan((L* - 50) / b*) in CIELAB."""
-    encoded = np.array(list(bytes.fromhex(colour.removeprefix("#")))) / 255
-    linear = np.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
-    xyz = TO_XYZ @ linear
-    _, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
-    return math.degrees(math.atan2(116 * y - 66, 200 * (y - z)))
 
 
 class Choice(NamedTuple):
-    """One choice of an option: the number of the trait that it stands for, and what DiceBear is told."""
+    """One choice of an option: the value of the trait that it stands for, and its settings of DiceBear."""
 
     number: float
     settings: Mapping[str, str | int]
 
 
 class Option(NamedTuple):
-    """An option of the avatar: the column of the people table that decides it, and its choices by name."""
+    """An option of the avatar: the column of the people table that determines it, and its choices by name."""
 
     trait: str
     choices: Mapping[str, Choice]
@@ -55,9 +42,11 @@ class Option(NamedTuple):
 
 STYLE = "toon-head"  # CC BY 4.0: whoever shows an avatar shows `credit()` as well
 SKINS = ("#f1c3a5", "#c68e7a", "#b98e6a", "#a36b4f", "#5c3829")  # the palette of the style
+TONES = colour.typology_angle(colour.lab(np.array([ImageColor.getrgb(skin) for skin in SKINS], np.uint8)))
 OPTIONS = {
     "skin": Option(
-        "face_ita", {skin: Choice(typology_angle(skin), {"skinColor": skin.removeprefix("#")}) for skin in SKINS}
+        "face_ita",
+        {skin: Choice(tone, {"skinColor": skin[1:]}) for skin, tone in zip(SKINS, TONES.tolist(), strict=True)},
     ),
     "hair colour": Option(  # brown stands for any colour: only its greying is in a voice
         "face_grey",
@@ -97,7 +86,7 @@ NEUTRAL = {
 
 
 def readers(seen: Features, people: pd.DataFrame) -> dict[str, Pipeline]:
-    """A ridge regression for each trait of `OPTIONS`, to read it off face features.
+    """Regressions that read each trait of `OPTIONS` off face features.
 
     `seen` are features of the true faces of training speakers, `people` their rows of the people table.
     """
@@ -110,10 +99,10 @@ def read(judges: Mapping[str, Pipeline], features: Features) -> pd.DataFrame:
 
 
 def choose(traits: pd.DataFrame) -> pd.DataFrame:
-    """The rule: for each row and each option the name of the choice whose number is nearest to the trait.
+    """The rule: for each row and each option the name of the choice whose value is nearest to the trait.
 
-    `traits` has the columns of the people table that `OPTIONS` names, true or as `read` finds them; UserError if one is
-    missing or not a number.
+    `traits` has the columns of the people table that `OPTIONS` names, true or from `read`; UserError if one is missing
+    or not a number.
     """
     chosen = {}
     for name, (trait, choices) in OPTIONS.items():
@@ -126,13 +115,13 @@ def choose(traits: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings(chosen: Mapping[str, str]) -> dict[str, str | int]:
-    """All that DiceBear is told for a row of `choose`; nothing is left to its dice."""
-    told = dict(NEUTRAL)
+    """All settings of DiceBear for a row of `choose`; nothing is left to chance."""
+    options = dict(NEUTRAL)
     for name, option in OPTIONS.items():
         if chosen[name] not in option.choices:
             raise UserError(f"The {name} {chosen[name]!r} is no choice; use one of {', '.join(option.choices)}.")
-        told |= option.choices[chosen[name]].settings
-    return told
+        options |= option.choices[chosen[name]].settings
+    return options
 
 
 @cache
@@ -161,26 +150,26 @@ def pictures(chosen: pd.DataFrame, size: int = 192) -> UInt8[np.ndarray, "avatar
 
 
 def together(chosen: pd.DataFrame) -> pd.DataFrame:
-    """The table of `choose` with a column more, `all four`, that names the whole avatar."""
+    """The table of `choose` with another column, `all four`, that names the whole avatar."""
     return chosen.assign(**{"all four": chosen.agg(", ".join, axis=1)})
 
 
 def reading(found: pd.DataFrame, true: pd.DataFrame, speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """How well the traits are read off faces: Pearson r with the true numbers of the same columns, a trait a row."""
+    """Pearson r of traits read off faces with the true ones in the same columns, a row for each trait."""
     rows = {name: bootstrap.correlation(found[name], true[name], speakers, resampling).row() for name in found}
     return pd.DataFrame(rows).T.rename_axis("trait")
 
 
 def agreement(
-    true: pd.DataFrame, heard: pd.DataFrame, best: pd.DataFrame, speakers: Column, resampling: Resampling
+    true: pd.DataFrame, predicted: pd.DataFrame, best: pd.DataFrame, speakers: Column, resampling: Resampling
 ) -> pd.DataFrame:
-    """How often the avatars of a clip make the same choice, an option (column) a row.
+    """How often two avatars of a clip make the same choice, a row for each option (column).
 
-    `true` are the choices from the true face, `heard` those from the voice, `best` what the best possible observer
-    names (`ceiling`); `chance` is the commonest choice, given to everybody.
+    `true` are the choices from the true face, `predicted` those from the voice, `best` those of the best possible
+    observer (`ceiling`); `chance` is the commonest choice, given to everybody.
     """
     rows = {
-        name: attributes.agreement(true[name], heard[name], speakers, resampling, best[name]).loc["overall"]
+        name: attributes.agreement(true[name], predicted[name], speakers, resampling, best[name]).loc["overall"]
         for name in true
     }
     return pd.DataFrame(rows).T.rename_axis("option")

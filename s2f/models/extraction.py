@@ -1,4 +1,4 @@
-"""What the networks of `s2f.models.pretrained`, Praat and the skin say of many files, in blocks that an interruption keeps."""
+"""Features of many files, by pretrained networks, Praat and the colour of the skin; an interruption keeps blocks."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -46,7 +46,7 @@ def face_on(paths: Sequence[Path], kept: Path | None, workers: int) -> Arrays:
 
 
 def hear(paths: Sequence[Path], kept: Path | None, workers: int, seconds: float) -> Arrays:
-    """The first `seconds` of voices: `campplus`, `campplus_pooled`, `ge2e` and `statistics`."""
+    """Features of the first `seconds` of voices: `campplus`, `campplus_pooled`, `ge2e` and `statistics`."""
     return _blocks(_hear, paths, kept, workers, seconds)
 
 

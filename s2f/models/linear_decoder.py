@@ -1,6 +1,6 @@
-"""A face decoder for a few hundred pairs: what `s2f.models.face_decoder` draws by layers, drawn by a linear regression.
+"""A face decoder for a few hundred pairs: linear regression in place of the layers of `s2f.models.face_decoder`.
 
-A face is again 68 landmarks and a texture, painted with every landmark at its mean place and then warped (Cole et al.,
+A face is again 68 landmarks and a texture, drawn with every landmark at its mean place and then warped (Cole et al.,
 2017). Both are ridge regressions on the face feature, the texture by its principal components.
 """
 
@@ -49,18 +49,18 @@ class LinearDecoder:
         painted = _unwarped(images, landmarks - mean, spline)
         textures = PCA(components, svd_solver="randomized", random_state=0).fit(painted)
         target = np.hstack([textures.transform(painted), (landmarks - mean).reshape(len(landmarks), -1)])
-        # Each number has a penalty of its own: a feature tells much of some components and nothing of others.
+        # A penalty for each number: a feature predicts some components well and others not at all.
         regression = make_pipeline(StandardScaler(), RidgeCV(PENALTIES, alpha_per_target=True))
         return cls(regression.fit(features, target), textures, mean, spline)
 
     def draw(self, features: Float[np.ndarray, "people dim"]) -> Images:
-        """The faces that go with features, which need not be anybody's: a prediction draws an average face."""
-        said = self.regression.predict(features)
+        """The faces that go with features, true or predicted."""
+        predicted = self.regression.predict(features)
         size = round(len(self.spline) ** 0.5)
-        painted = self.textures.inverse_transform(said[:, : -2 * LANDMARKS]).reshape(-1, 3, size, size)
-        apart = said[:, -2 * LANDMARKS :].reshape(-1, LANDMARKS, 2)
+        painted = self.textures.inverse_transform(predicted[:, : -2 * LANDMARKS]).reshape(-1, 3, size, size)
+        apart = predicted[:, -2 * LANDMARKS :].reshape(-1, LANDMARKS, 2)
         drawn = []
-        for part in chunks(len(said), BATCH):
+        for part in chunks(len(predicted), BATCH):
             flow = (self.spline @ torch.from_numpy(apart[part]).float()).mT.unflatten(2, (size, size))
             image = warp(torch.from_numpy(painted[part]).float(), flow).clamp(0, 1)
             drawn.append((255 * image).round().byte().permute(0, 2, 3, 1).numpy())
@@ -68,12 +68,12 @@ class LinearDecoder:
 
 
 def _unwarped(images: Images, apart: Points, spline: Float32[Tensor, "pixels 68"]) -> Float32[np.ndarray, "people _"]:
-    """Pictures with every landmark moved to its mean place, in a row each; `apart` is how far off it lies."""
+    """Pictures with every landmark moved to its mean place, one in each row; `apart` is the displacement, px."""
     size = images.shape[1]
     centres = F.affine_grid(torch.eye(2, 3)[None], (1, 3, size, size), align_corners=False)
     rows = []
     for part in chunks(len(images), BATCH):
-        # Where each pixel of the texture came from, known here: `warp` has to invert it.
+        # Here the source of each pixel of the texture is known; `warp` has to invert the flow.
         flow = (spline @ torch.from_numpy(apart[part]).float()).unflatten(1, (size, size))
         grid = centres + flow * (2 / size)  # from px to a square of side 2
         image = as_images(torch.from_numpy(images[part]))

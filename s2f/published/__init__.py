@@ -1,5 +1,6 @@
-"""Measurements of what the published samples hold: outputs of the original model for real people.
+"""The study of the published samples: outputs of the original model for real people.
 
-    apparent_traits  traits that independent judges read off drawn faces
+    apparent_traits  traits that independent classifiers read off drawn faces
     original         how alike, how right and how varied the drawn faces are
+    settings         the sections of the study's params.yaml
 """

@@ -1,4 +1,4 @@
-"""What the authors' model drew, measured in one set of their samples: tables with a row a kind of picture.
+"""What the authors' model drew, measured in one set of their samples: tables with a row for each kind of picture.
 
 Kinds are `f2f`, what their decoder draws from the true face, and `exg0`, `exg0.7`, `exg1.4`, what their model draws
 from the voice, more and more exaggerated.
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from s2f.data.sources.published import Samples
 from s2f.heads import ridge
 from s2f.heads.ridge import Fold
-from s2f.metrics import bootstrap, diversity, paired
+from s2f.metrics import bootstrap, diversity, paired, similarity
 from s2f.metrics import craniofacial as craniofacial_metrics
 from s2f.metrics.bootstrap import Resampling
 from s2f.signal import colour, landmarks
@@ -22,16 +22,12 @@ from s2f.signal import colour, landmarks
 RATIOS = tuple(name for name in landmarks.MEASURES if name.endswith(("idx", "index")))
 
 
-def kinds(sample: Samples) -> list[str]:
-    """The kinds of drawn faces that a set has."""
-    return [*sample.kinds, "f2f"]
-
-
 def systems(sample: Samples, fold: Fold) -> dict[str, paired.Scores]:
     """The scores of every kind of drawn face against the true faces: less the means, and by plain distance."""
-    true, drawn = sample["true.feature"], {kind: sample[f"{kind}.feature"] for kind in kinds(sample)}
-    centred = {kind: ridge.scores(picture, true, fold) for kind, picture in drawn.items()}
-    return centred | {f"{kind}, distance": paired.scores(picture, true) for kind, picture in drawn.items()}
+    true, drawn = sample["true.feature"], {kind: sample[f"{kind}.feature"] for kind in sample.drawn}
+    centred = {kind: ridge.scores(features, true, fold) for kind, features in drawn.items()}
+    plain = {f"{kind}, distance": similarity.pairwise(features, true, "l2") for kind, features in drawn.items()}
+    return centred | plain
 
 
 def people(sample: Samples) -> pd.DataFrame:
@@ -41,7 +37,7 @@ def people(sample: Samples) -> pd.DataFrame:
 
 
 def strata(sample: Samples) -> pd.DataFrame:
-    """What the others of a match may share with everybody: sex, age band, and both."""
+    """Labels within which to match: sex, age band, and both."""
     labels = people(sample)
     return labels.assign(sex_and_age_band=labels["sex"] + " " + labels["age_band"])
 
@@ -51,22 +47,20 @@ def craniofacial(
 ) -> pd.DataFrame:
     """Correlations of measures between pictures of kind `true` and each other kind, of everybody and within a sex."""
     kept = [landmarks.MEASURES.index(name) for name in names]
-    measured = {kind: landmarks.measures(sample[f"{kind}.landmarks"])[:, kept] for kind in ("true", *kinds(sample))}
-    who, sex = sample.who, people(sample)["sex"]
+    measured = {kind: landmarks.measures(sample[f"{kind}.landmarks"])[:, kept] for kind in ("true", *sample.drawn)}
+    options = names, sample.who, resampling, people(sample)["sex"], permutations
     tables = {
-        kind: craniofacial_metrics.craniofacial(
-            measured[true], measured[kind], names, who, resampling, sex, permutations
-        )
-        for kind in kinds(sample)
+        kind: craniofacial_metrics.craniofacial(measured[true], measured[kind], *options)
+        for kind in sample.drawn
         if kind != true
     }
     return pd.concat(tables, names=["kind"]).reset_index("kind")
 
 
 def spread(sample: Samples, resampling: Resampling) -> pd.DataFrame:
-    """What drawing does to the spread of faces (`sameness.spread`), and `from_mean`, the distance to the mean face."""
+    """What drawing does to the spread of faces (`diversity.spread`), and `from_mean`, the distance to the mean face."""
     who, rows = sample.who, []
-    for kind in kinds(sample):
+    for kind in sample.drawn:
         drawn = sample[f"{kind}.feature"]
         estimates = diversity.spread(sample["true.feature"], drawn, who, resampling)
         estimates["from_mean"] = bootstrap.interval(np.linalg.norm(drawn - drawn.mean(axis=0), axis=1), who, resampling)
@@ -93,19 +87,17 @@ def duplicates(sample: Samples, near: float) -> dict[str, int | float]:
 
 def tones(sample: Samples, resampling: Resampling) -> pd.DataFrame:
     """Skin tone of the face drawn from the voice on that of the face drawn from the picture, for both angles."""
-    who, rows = sample.who, []
-    true = sample["f2f.skin"]
+    rows = []
     for kind in sample.kinds:
-        for column, angle in enumerate(colour.ANGLES):
-            x, y = true[:, column], sample[f"{kind}.skin"][:, column]
+        for angle, x, y in zip(colour.ANGLES, sample["f2f.skin"].T, sample[f"{kind}.skin"].T, strict=True):
+            sides = x, y, sample.who, resampling
             estimates = {
-                "slope": bootstrap.slope(x, y, who, resampling),
-                "r": bootstrap.correlation(x, y, who, resampling),
-                "variance_ratio": bootstrap.variance_ratio(x, y, who, resampling),
-                "difference": bootstrap.interval(y - x, who, resampling),
+                "slope": bootstrap.slope(*sides),
+                "r": bootstrap.correlation(*sides),
+                "variance_ratio": bootstrap.variance_ratio(*sides),
+                "difference": bootstrap.interval(y - x, sample.who, resampling),
             }
-            common = {"kind": kind, "angle": angle}
-            rows += [common | {"what": what} | estimate.row() for what, estimate in estimates.items()]
+            rows += [{"kind": kind, "angle": angle, "what": w} | estimate.row() for w, estimate in estimates.items()]
     return pd.DataFrame(rows)
 
 

@@ -25,9 +25,14 @@ def angles(
     tones = np.full((len(images), 2), np.nan)
     for tone, image, points in zip(tones, images, landmarks, strict=True):
         if np.isfinite(points).all():
-            lightness, a, b = np.median(lab(image[_cheeks(image, points)]), axis=0)
-            tone[:] = np.degrees([np.arctan2(lightness - 50, b), np.arctan2(b, a)])
+            colour = np.median(lab(image[_cheeks(image, points)]), axis=0)
+            tone[:] = typology_angle(colour), np.degrees(np.arctan2(colour[2], colour[1]))
     return tones
+
+
+def typology_angle(colours: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any"] | float:
+    """Individual typology angle (ITA) of CIE L*a*b* colours, degrees: atan((L* - 50) / b*)."""
+    return np.degrees(np.arctan2(colours[..., 0] - 50, colours[..., 2]))
 
 
 def lab(colours: UInt8[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any 3"]:

@@ -16,14 +16,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
-from pydantic import Field
 
-from s2f.study.config import Count, Positive, Precision, Seconds, Section, Size
 from s2f.study.paths import UserError, replacing
 
 REPOSITORY = "https://github.com/speech2face/speech2face.github.io"
@@ -34,12 +31,12 @@ SETS = {"avspeech": "avspeech_res", "voxceleb": "voxceleb"}
 VOICES = "Wav"
 FACES = {"true": "Face_ori", "f2f": "Face_f2f", "exg0": "Face_exg0", "exg0.7": "Face_exg0.7", "exg1.4": "Face_exg1.4"}
 NEEDED = ("true", "f2f", "exg0")  # other exaggerations may be missing
-HEARD = ("campplus", "campplus_pooled", "ge2e")  # of the features of a voice (`extract.hear`), those that help
+EMBEDDINGS = ("campplus", "campplus_pooled", "ge2e")  # of speakers, among the features of `extraction.hear`
 SOUND = (".wav", ".flac")
 
 AVSPEECH = re.compile(r"(?P<video>[\w-]{11})_(?P<start>\d+\.\d+)-(?P<end>\d+\.\d+)")
 VOXCELEB = re.compile(r"(?P<code>[01][01][0-4][0-5])(?P<name>.+)_(?P<video>[\w-]{11})_\d{7}")
-# The four digits before a VoxCeleb name: the authors' own annotation; what each digit means is read off their pages.
+# The four digits before a VoxCeleb name are the authors' annotation, with the meanings on their pages.
 CODES = {
     "sex": "MF",
     "fluency": ("native", "not native"),
@@ -149,15 +146,20 @@ class Samples:
         """With another kind of drawn face, as `extract.see` reads them."""
         return replace(self, arrays={**self.arrays, **{f"{kind}.{name}": values for name, values in seen.items()}})
 
-    def voice(self, seconds: float, blocks: Sequence[str] = HEARD) -> list[Float[np.ndarray, "people _"]]:
+    def voice(self, seconds: float, blocks: Sequence[str] = EMBEDDINGS) -> list[Float[np.ndarray, "people _"]]:
         """Features of the first `seconds` of the voices, a block a kind, by the order of `people`."""
         return [self[f"{seconds:g}s.{block}"] for block in blocks]
 
     @property
     def kinds(self) -> list[str]:
         """The kinds of faces drawn from the voice: exaggerations of the authors' model, and what was joined."""
+        return [name for name in self.drawn if name != "f2f"]
+
+    @property
+    def drawn(self) -> list[str]:
+        """All kinds of drawn faces, the one drawn from the picture last."""
         read = [name.removesuffix(".feature") for name in self.arrays if name.endswith(".feature")]
-        return [kind for kind in read if kind not in ("true", "f2f")]
+        return sorted((kind for kind in read if kind != "true"), key=lambda kind: kind == "f2f")
 
     def looks(self, kind: str = "true") -> pd.DataFrame:
         """The `sex`, `age_band` and `age` (years) that a network sees in a kind of face, by the order of `people`."""
@@ -168,12 +170,10 @@ class Samples:
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "people ..."]:
         """An array of features, such as `true.feature` or `6s.campplus`, by the order of `people`."""
-        values = self.arrays[name].astype(float)
-        people = self.people.index
-        owners = self.clips["person"].to_numpy()
+        values, owners = self.arrays[name].astype(float), self.clips["person"].to_numpy()
         if self.mean:
-            return np.stack([values[owners == person].mean(axis=0) for person in people])
-        return values[[np.flatnonzero(owners == person)[0] for person in people]]
+            return np.stack([values[owners == person].mean(axis=0) for person in self.who])
+        return values[np.unique(owners, return_index=True)[1]]
 
 
 def save(table: pd.DataFrame, arrays: Mapping[str, Shaped[np.ndarray, "clips ..."]], folder: Path, name: str) -> None:
@@ -198,97 +198,3 @@ def load(folder: Path, name: str) -> Samples:
 def made(folder: Path) -> list[str]:
     """The sets whose features were made."""
     return [name for name in SETS if (folder / f"{name}.npz").is_file()]
-
-
-class Reading(Section):
-    """The clone, and what of a voice is read."""
-
-    folder: str
-    seconds: Annotated[list[Seconds], Field(min_length=1)]
-    workers: Count
-
-
-class Original(Section):
-    """The original model's outputs measured again."""
-
-    seed: int
-    replicates: Count
-    permutations: Count
-    folds: Annotated[int, Field(ge=2)]
-    gallery: Annotated[int, Field(ge=10)]
-    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
-    near: Positive
-
-
-class Painted(Section):
-    """The audit of the original's outputs."""
-
-    seed: int
-    replicates: Count
-    permutations: Count
-    folds: Annotated[int, Field(ge=2)]
-    minimum_speakers: Count
-
-
-class Ours(Section):
-    """A head on pretrained voice features, beside the original."""
-
-    seed: int
-    replicates: Count
-    folds: Annotated[int, Field(ge=2)]
-    repeats: Count
-    gallery: Annotated[int, Field(ge=10)]
-    score_dims: Count
-    components: Count
-    match_steps: Annotated[list[Size], Field(min_length=1)]
-
-
-class Scratch(Section):
-    """The paper's voice encoder without anything learned before; `model` is its size."""
-
-    folder: str
-    seed: int
-    replicates: Count
-    folds: Annotated[int, Field(ge=3)]
-    model: Literal["small", "paper"]
-    seconds: Seconds
-    steps: Count
-    batch: Count
-    rate: Positive
-    validate_every: Count
-    checkpoint_minutes: Positive
-    precision: Precision
-    threads: Count
-
-
-class Drawn(Section):
-    """Faces that go with what the heads say, measured as the original's are."""
-
-    folder: str
-    seed: int
-    replicates: Count
-    permutations: Count
-    folds: Annotated[int, Field(ge=2)]
-    gallery: Annotated[int, Field(ge=10)]
-    components: Count
-    exaggerations: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
-    workers: Count
-
-
-class Longer(Section):
-    """Duration, several clips, and distillation."""
-
-    seed: int
-    replicates: Count
-    folds: Annotated[int, Field(ge=2)]
-
-
-SECTIONS: dict[str, type[Section]] = {
-    "features": Reading,
-    "original": Original,
-    "painted": Painted,
-    "ours": Ours,
-    "from_scratch": Scratch,
-    "longer": Longer,
-    "drawn": Drawn,
-}

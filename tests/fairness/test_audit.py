@@ -158,6 +158,15 @@ def test_small_groups_show_their_size_and_nothing_else(rng):
     assert found.estimate["y"] == hits[18:118].mean() and np.isnan(found.p_raw["y"])
 
 
+def test_an_intersection_is_known_where_all_its_parts_are(rng):
+    hits, groups, speakers = people(rng, n_speakers=60, clips=2)
+    groups = groups.assign(sex=groups["sex"].where(np.arange(120) >= 20))
+    found = run(hits, groups, speakers, intersections=[("sex", "group")]).query("attribute == 'sex x group'")
+    assert found["n_clips"].iloc[:-3].sum() == 100 and set(found["group"].iloc[:-3]) <= {
+        f"{sex} x {group}" for sex in "FM" for group in "abc"
+    }
+
+
 def test_detectable_difference_is_that_of_a_two_sample_test(rng):
     values = rng.normal(size=400)
     found = run(values, pd.DataFrame({"half": ["a", "b"] * 200}), np.arange(400), permutations=999)

@@ -1,9 +1,9 @@
 """The audit audited: simulated studies whose truth is known, and what the audit must find in them.
 
-`python -m s2f.fairness.selftest` makes all runs, prints a table, and ends with 1 if a check fails; the tests make a few of them.
-Hits are Bernoulli with a level a speaker that is beta distributed about the mean of the group, so that the clips of a
-speaker are correlated. A run is a function of its seed. Where audits stand on matching, an observer who knows nothing
-but an attribute must reach the score that the make-up of a public corpus gives them.
+`python tests/selftest.py` makes all runs, prints a table, and exits with 1 if a check fails; the tests make a few of
+them. Hits are Bernoulli with a rate for each speaker, beta distributed about the mean of the group, so the clips of a
+speaker are correlated. A run is a function of its seed. For matching, an observer who knows nothing but an attribute
+must reach the score that follows from the make-up of a public corpus.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from s2f.fairness import audit
 from s2f.metrics import bootstrap, matching, protocols
 
 LEVEL = 0.05
-PERMUTATIONS = 199  # 5 % of the observed and 199 dealt tables are whole tables, so that the test is exact
+PERMUTATIONS = 199  # 5 % of 200 tables, the observed one among them, is a whole number: the test is exact
 REPLICATES = 1000
 ROUNDING = 1e-12
 CHUNK = 10  # runs handed to a process at once
@@ -33,7 +33,7 @@ CHUNK = 10  # runs handed to a process at once
 
 @dataclass(frozen=True)
 class Design:
-    """A simulated study: speakers in each group, clips a speaker, and how alike (intraclass correlation) those are.
+    """A simulated study: speakers in each group, clips of each speaker, and their intraclass correlation.
 
     The last group hits less often than the others by `gap`.
     """
@@ -50,7 +50,7 @@ class Design:
 
 
 class Sample(NamedTuple):
-    """A row a clip."""
+    """One row for each clip."""
 
     hits: Float[np.ndarray, "clips"]
     groups: pd.DataFrame
@@ -70,7 +70,7 @@ def sample(design: Design, seed: int) -> Sample:
 
 
 def rejects(design: Design, seed: int) -> bool:
-    """Does the audit say of any group that it differs from the rest (max-T at 5 %)?"""
+    """Does any group differ from the rest (max-T at 5 %)?"""
     return _finds_any(_tested(design, seed))
 
 
@@ -93,7 +93,7 @@ def _finds_any(table: pd.DataFrame) -> bool:
 
 
 def finds_the_gap(design: Design, seed: int) -> bool:
-    """Does the audit say of the last group, rightly, that it is worse?"""
+    """Is the last group found to be worse, as it is?"""
     last = _tested(design, seed).set_index("group").loc[str(len(design.sizes) - 1)]
     return bool(last["p_adj"] <= LEVEL and last["difference"] < 0)
 
@@ -131,7 +131,7 @@ def apart_from_fairlearn(design: Design, seed: int) -> float:
     theirs = frame.by_group.to_dict()
     theirs |= {"overall": frame.overall, "gap": frame.difference(), "ratio": frame.ratio(), "worst": frame.group_min()}
     ours = _audited(drawn, seed).set_index("group")["estimate"].to_dict()
-    # The table takes the means of groups from fairlearn; those of our own sums, which make the intervals, must agree.
+    # The table has plain means of groups; those of the sums over speakers, which make the intervals, must agree.
     members = {name: (drawn.groups["group"] == name).to_numpy() for name in frame.by_group.index}
     sums = {
         name: bootstrap.interval(drawn.hits[clips], drawn.speakers[clips], _resampling(seed, 2)).value
@@ -151,7 +151,7 @@ class Census:
         return f"{self.name}, {sum(map(sum, self.men_and_women.values())):,} speakers"
 
     def people(self) -> pd.DataFrame:
-        """A row a speaker, numbered."""
+        """One row for each speaker, numbered."""
         rows = [
             (nation, gender)
             for nation, counts in self.men_and_women.items()
@@ -273,7 +273,7 @@ CHECKS = (
 
 
 def table(checks: Sequence[Check], runs: int, exact_runs: int, workers: int) -> pd.DataFrame:
-    """One row a check (`Check.row`), with seeds from 0 on, so that the table is the same every time."""
+    """One row for each check (`Check.row`), with seeds from 0 on, so that the table is the same every time."""
     planned = [1 if check.once else exact_runs if check.exact else runs for check in checks]
     rows = []
     with (
@@ -290,7 +290,7 @@ def table(checks: Sequence[Check], runs: int, exact_runs: int, workers: int) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m s2f.fairness.selftest", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python tests/selftest.py", description=__doc__.splitlines()[0])
     count = partial(parser.add_argument, type=int)
     count("--runs", default=1000, help="of each check that is a share of runs (default: 1000)")
     count("--exact-runs", default=50, help="of each check that must hold in every run (default: 50)")

@@ -9,6 +9,7 @@ from dicebear import Avatar
 from s2f.metrics import bootstrap
 from s2f.models import avatar
 from s2f.plots import cartoons
+from s2f.signal import colour
 from s2f.study.paths import UserError
 from s2f.synthetic.skin import skin_colour
 
@@ -48,14 +49,13 @@ def test_the_angle_of_a_skin_colour_is_that_of_the_world():
     for angle in (-20.0, 5.0, 30.0, 45.0):
         linear = skin_colour(torch.tensor([[angle]])).reshape(3).numpy()
         encoded = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
-        colour = "#" + bytes(np.round(encoded * 255).astype(np.uint8).tolist()).hex()
-        assert avatar.typology_angle(colour) == pytest.approx(angle, abs=1.5)  # 8 bits a channel
+        found = colour.typology_angle(colour.lab(np.round(encoded * 255).astype(np.uint8)))
+        assert found == pytest.approx(angle, abs=1.5)  # 8 bits a channel
 
 
 def test_the_palette_is_that_of_the_style_from_light_to_dark():
     assert set(avatar.SKINS) == set(avatar.style().colors()["skin"].values())
-    angles = [avatar.typology_angle(skin) for skin in avatar.SKINS]
-    assert angles == sorted(angles, reverse=True)
+    assert list(avatar.TONES) == sorted(avatar.TONES, reverse=True)
 
 
 def test_nothing_about_an_avatar_is_left_to_chance():
@@ -102,11 +102,11 @@ def test_reading_finds_a_planted_correlation(rng):
 def test_agreement_counts_what_two_avatars_share(rng):
     speakers = np.repeat(np.arange(300), 2)
     true = avatar.together(avatar.choose(people(600, rng)))
-    heard = true.copy()
+    predicted = true.copy()
     wrong = rng.random(600) < 0.4
-    heard.loc[wrong, "beard"] = true.loc[wrong, "beard"].map({"none": "full", "full": "none"})
-    heard = avatar.together(heard.drop(columns="all four"))
-    found = avatar.agreement(true, heard, true, speakers, QUICK)
+    predicted.loc[wrong, "beard"] = true.loc[wrong, "beard"].map({"none": "full", "full": "none"})
+    predicted = avatar.together(predicted.drop(columns="all four"))
+    found = avatar.agreement(true, predicted, true, speakers, QUICK)
     assert found.loc["skin", "value"] == 1 and (found["ceiling"] == 1).all()
     assert found.loc["beard", "value"] == found.loc["all four", "value"] == pytest.approx(1 - wrong.mean())
     assert found.loc["beard", "chance"] == true["beard"].value_counts(normalize=True).max()

@@ -4,11 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+import selftest
 from scipy.special import comb
 from scipy.stats import binom
-
-from s2f.fairness import selftest
-from s2f.fairness.selftest import Check, Design
+from selftest import Check, Design
 
 CHECKS = {check.name: check for check in selftest.CHECKS}
 # One test of a right audit in a thousand may miss by luck.
@@ -63,7 +62,7 @@ def test_who_knows_an_attribute_scores_what_counting_says(attributes):
 
 
 def test_an_audit_that_takes_clips_for_speakers_is_caught(monkeypatch):
-    """With a correlation of .2 within a speaker, ten clips that pass for ten speakers reject far too often."""
+    """With a correlation of .2 within a speaker, ten clips taken for ten speakers reject far too often."""
     honest = selftest.sample
 
     def naive(design, seed):

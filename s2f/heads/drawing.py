@@ -1,0 +1,29 @@
+"""Predicted features as pictures, by linear face decoders that never learned from the person who is drawn."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from s2f.heads.ridge import Features, Fold, held_out
+from s2f.models.linear_decoder import Images, LinearDecoder, Points
+
+
+def draw(
+    features: Mapping[str, Features], faces: Features, pictures: Images, landmarks: Points, fold: Fold, components: int
+) -> dict[str, Images]:
+    """Pictures of each kind of `features`, by decoders of the other folds.
+
+    Args:
+        features: what to draw, by kind, such as predictions.
+        faces: features of the true faces, from which the decoders learn to draw.
+        pictures: canonical pictures of the same faces.
+        landmarks: of the pictures, px.
+        fold: the fold of each person.
+        components: principal components of the texture.
+    """
+    images = {kind: np.empty_like(pictures) for kind in features}
+    for test in held_out(fold):
+        decoder = LinearDecoder.fit(faces[~test], pictures[~test], landmarks[~test], components)
+        for kind, rows in features.items():
+            images[kind][test] = decoder.draw(rows[test])
+    return images

@@ -1,0 +1,86 @@
+"""The settings of the study of the published samples: a section of its params.yaml for each stage."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from s2f.heads.settings import Training
+from s2f.study.config import Count, Measured, Positive, Seconds, Section, Size
+
+Folds = Annotated[int, Field(ge=2)]
+NestedFolds = Annotated[int, Field(ge=3)]  # the people outside one fold are cross-validated once more
+Gallery = Annotated[int, Field(ge=10)]
+
+
+class Features(Section):
+    """Where the clone lies, and how much of each voice is read."""
+
+    folder: str
+    seconds: Annotated[list[Seconds], Field(min_length=1)]
+    workers: Count
+
+
+class Original(Measured):
+    """The original model's outputs, measured again."""
+
+    permutations: Count
+    folds: Folds
+    gallery: Gallery
+    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+    near: Positive
+
+
+class Painted(Measured):
+    """The audit of the original's outputs."""
+
+    permutations: Count
+    folds: Folds
+    minimum_speakers: Count
+
+
+class Ours(Measured):
+    """Regressions on pretrained voice features, beside the original."""
+
+    folds: NestedFolds
+    repeats: Count
+    gallery: Gallery
+    score_dims: Count
+    components: Count
+    match_steps: Annotated[list[Size], Field(min_length=1)]
+
+
+class FromScratch(Training):
+    """The paper's voice encoder, trained on these pairs alone."""
+
+    folder: str
+    replicates: Count
+    folds: NestedFolds
+
+
+class Longer(Measured):
+    """Duration, several clips, and distillation."""
+
+    folds: Folds
+
+
+class Drawn(Measured):
+    """Faces drawn from predicted features, measured as the original's are."""
+
+    folder: str
+    permutations: Count
+    folds: Folds
+    gallery: Gallery
+    components: Count
+    exaggerations: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    workers: Count
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "features": Features,
+    "original": Original,
+    "painted": Painted,
+    "ours": Ours,
+    "from_scratch": FromScratch,
+    "longer": Longer,
+    "drawn": Drawn,
+}

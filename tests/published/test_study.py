@@ -1,0 +1,155 @@
+"""The study of the published samples: its notebooks and stages, and that nothing private is in Git.
+
+The samples themselves are read only where S2F_PUBLISHED names them; without them the tests that need them are skipped.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from published_samples import avspeech, clone
+from repository import ROOT, code
+from ruamel.yaml import YAML
+from test_repository import parameters, tracked
+
+from s2f.data.sources import published
+from s2f.study import config, notebook
+
+STUDY = ROOT / "studies" / "published"
+NOTEBOOKS = sorted((STUDY / "notebooks").glob("*.ipynb"))
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def stages():
+    return YAML(typ="safe", pure=True).load((STUDY / "dvc.yaml").read_text())["stages"]
+
+
+def test_every_section_of_the_study_is_sound():
+    sections = config.read(STUDY / "params.yaml")
+    assert set(sections) == set(settings.SECTIONS)
+    for name, model in settings.SECTIONS.items():
+        config.parse(model, sections[name], name)
+
+
+@each_notebook
+def test_notebooks_of_the_study_keep_the_rules(path):
+    for cell in notebook.code_cells(notebook.read(path)):
+        assert (cell["outputs"], cell["execution_count"]) == ([], None)
+    assert "\nclass " not in code(path)
+    assert notebook.read(path)["cells"][0]["cell_type"] == "markdown"
+
+
+@each_notebook
+def test_a_stage_has_the_parameters_of_its_notebook(path):
+    (name,) = [name for name, stage in stages().items() if path.stem in stage["cmd"]]
+    assert parameters(path) == config.read(STUDY / "params.yaml")[name]
+    assert f"build/src/{path.name}" in stages()[name]["deps"]
+
+
+IMPORTS = sorted((STUDY / "samples" / "figures").glob("*.dvc"))
+
+
+def test_imports_are_pinned_and_never_pushed():
+    assert [path.stem for path in IMPORTS] == sorted(published.SETS.values())
+    for path in IMPORTS:
+        told = YAML(typ="safe", pure=True).load(path.read_text())
+        (source,), (out,) = told["deps"], told["outs"]
+        assert source["path"] == f"figures/{path.stem}" and source["repo"]["url"] == published.REPOSITORY
+        assert (
+            re.fullmatch(r"[0-9a-f]{40}", source["repo"]["rev"]) and source["repo"]["rev"] == source["repo"]["rev_lock"]
+        )
+        assert out == {"path": path.stem, "push": False} and told["frozen"]
+
+
+def test_dvc_pull_fetches_the_samples_where_the_study_looks_for_them(tmp_path, monkeypatch):
+    """The command of the study's README, with a repository of empty files in the place of the authors'."""
+    git = ["git", "-c", "user.name=s2f", "-c", "user.email=s2f@example.org"]
+    theirs = avspeech(tmp_path / "theirs")
+    clone(theirs, ["1134Somebody_J._Else_abcdefghijk_0000001"], folder="voxceleb")
+    outer = tmp_path / "outer"
+    shutil.copytree(
+        STUDY / "samples", outer / "samples", ignore=shutil.ignore_patterns("cache", "tmp", *published.SETS.values())
+    )
+    for place in (theirs, outer):
+        subprocess.run([*git, "init", "--quiet"], cwd=place, check=True)
+    subprocess.run([*git, "add", "."], cwd=theirs, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "samples"], cwd=theirs, check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], cwd=theirs, check=True, capture_output=True, text=True).stdout
+    for path in (outer / "samples" / "figures").glob("*.dvc"):
+        told = re.sub(r"(rev|rev_lock): \w{40}", rf"\1: {head.strip()}", path.read_text())
+        path.write_text(told.replace(published.REPOSITORY, str(theirs)))
+    subprocess.run(["dvc", "pull", "--quiet"], cwd=outer / "samples", check=True)
+    monkeypatch.delenv(published.VARIABLE, raising=False)
+    there = published.place(outer / "samples")
+    assert published.sets(there) == ["avspeech", "voxceleb"] and len(published.clips(there, "avspeech")) == 4
+
+
+def test_nothing_that_the_study_makes_goes_into_the_cache():
+    for name, stage in stages().items():
+        for out in [*stage["outs"], *stage.get("metrics", [])]:
+            (settings,) = out.values()
+            assert settings["cache"] is False, name
+
+
+# Nothing private in Git
+
+PRIVATE = {".npz", ".parquet", ".csv", ".pt", ".pkl", ".png", ".svg"}
+RESULTS = sorted((STUDY / "results").glob("*.json"))
+
+
+def test_the_study_tracks_text_only():
+    inside = [file for file in tracked() if STUDY in file.parents]
+    assert [file.name for file in inside if file.suffix in PRIVATE] == []
+
+
+def rows(value):
+    """All dicts in a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from rows(item)
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_results_are_aggregates(path):
+    """A list of numbers could be a feature, and a number of very few people says too much about each of them."""
+    assert not re.search(r"\[\s*-?\d", path.read_text())
+    for row in rows(json.loads(path.read_text())):
+        few = row.get("n_speakers") is not None and row["n_speakers"] < 10
+        assert not few or (row.get("value") is None and row.get("estimate") is None), row
+
+
+TABLE_ROW = re.compile(r"\|[^|]+\| `(\w+)\.([^`]+)` \|(.*)\|")
+
+
+def test_numbers_in_the_readme_are_those_of_the_results():
+    """Rows of the form: what | `file: key: key ...` | value [low, high] | difference from the original [low, high]."""
+    found = [TABLE_ROW.match(line) for line in (STUDY / "README.md").read_text().splitlines()]
+    assert any(found)
+    for match in filter(None, found):
+        row = json.loads((STUDY / "results" / f"{match[1]}.json").read_text())
+        for key in match[2].split(" / "):
+            row = row[key]
+        shown = [float(number) for number in re.findall(r"-?\d+\.\d+", match[3])]
+        value = next(name for name in ("value", "r", "slope", "ratio") if name in row)
+        keys = [value, "low", "high", "difference", "difference_low", "difference_high"]
+        assert shown == pytest.approx([row[key] for key in keys[: len(shown)]], abs=0.006), match[2]
+
+
+@pytest.mark.skipif(not os.environ.get(published.VARIABLE), reason="S2F_PUBLISHED does not name the published samples")
+def test_nobody_of_the_samples_is_named_in_git():
+    root = published.place(os.environ[published.VARIABLE])
+    marks = set()
+    for name in published.sets(root):
+        pattern = published.AVSPEECH if name == "avspeech" else published.VOXCELEB
+        for path in published.clips(root, name)["voice"]:
+            parts = pattern.fullmatch(path.name[: -len(path.suffix)]).groupdict()
+            marks |= {parts[part] for part in ("video", "name") if part in parts}
+    words = re.compile("|".join(map(re.escape, sorted(marks))))
+    for file in tracked():
+        if file.suffix not in (".png", ".parquet"):
+            assert not words.search(file.read_text(encoding="utf-8")), file
