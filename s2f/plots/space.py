@@ -82,7 +82,10 @@ def captions(about: pd.DataFrame, read: pd.DataFrame) -> list[str]:
     """
     stars = np.where(about["mismatched"], "*", "") if "mismatched" in about else np.full(len(about), "")
     known = pictures.captions(about, "sex", "age", "group", "language", between=" ")
-    seen = pictures.captions(read, *(name for name in ("sex", "age", "group") if name in read), between=" ")
+    labels = [label for label in ("sex", "age", "group") if label in read]
+    if not labels:
+        return known
+    seen = pictures.captions(read, *labels, between=" ")
     return [f"{person}{star}\nread: {face}" for person, star, face in zip(known, stars, seen, strict=True)]
 
 

@@ -191,3 +191,23 @@ def test_a_robust_rule_withstands_a_clip_gone_wrong(rng):
     rules = table.set_index("rule")
     assert rules.loc["median", "beyond_mean_low"] > 0
     assert rules.loc["mean", "beyond_mean"] == 0
+
+
+def test_segments_lie_side_by_side_in_their_clips():
+    clips = pd.DataFrame({"speaker_id": list("aab"), "audio_offset": [0, 70_000, 140_000], "audio_samples": 70_000})
+    parts = consistency.segments(clips, 2.0)
+    assert parts["audio_offset"].tolist() == [0, 32_000, 70_000, 102_000, 140_000, 172_000]
+    assert (parts["audio_samples"] == 32_000).all()
+    assert parts["segment"].tolist() == [
+        f"recording {i}, part {j}" for i, j in ((1, 1), (1, 2), (2, 1), (2, 2), (1, 1), (1, 2))
+    ]
+    with pytest.raises(UserError, match="shorter than 5 s"):
+        consistency.segments(clips, 5.0)
+
+
+def test_speakers_with_several_long_recordings_are_compared_over_as_many_of_each():
+    samples = [70_000, 70_000, 70_000, 70_000, 70_000, 70_000, 10_000]
+    clips = pd.DataFrame({"speaker_id": list("aaabbcc"), "audio_samples": samples})
+    assert consistency.several_recordings(clips, 2.0).index.tolist() == [0, 1, 3, 4]
+    assert consistency.several_recordings(clips).index.tolist() == [0, 1, 3, 4, 5, 6]
+    assert consistency.several_recordings(clips.iloc[[0, 3]]).empty

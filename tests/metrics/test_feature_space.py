@@ -160,15 +160,6 @@ def test_a_planted_common_trait_is_found_and_a_chance_one_is_not(rng):
     assert table.loc["nobody", "value"].isna().all()
 
 
-def test_captions_star_another_groups_language():
-    true, read = people()
-    about = true.assign(language="de", mismatched=[False, True, False, False])
-    assert feature_space.captions(about, read)[:2] == ["F 30 G1 de\nread: M 31 G1", "M 70 G2 de*\nread: M 45 G1"]
-
-
-# Maps
-
-
 def clusters(rng, n=60, dim=8, apart=3.0):
     labels = np.arange(n) % 3
     return rng.normal(size=(n, dim)) + apart * np.eye(dim)[labels], labels

@@ -77,3 +77,12 @@ def test_failures_are_captioned_and_empty_places_stay_empty():
     assert [ax.get_title() for ax in sex.axes[:2]] == ["person 5", "person 0"]
     assert [len(ax.images) for ax in group.axes] == [1, 0, 1, 0]
     assert not any(ax.images for ax in old.axes)
+
+
+def test_captions_star_another_groups_language_and_leave_out_what_is_not_known():
+    about = pd.DataFrame({"sex": ["F", "M"], "age": [30.0, 70.0], "group": ["G1", "G2"], "language": "de"})
+    read = pd.DataFrame({"sex": ["M", "M"], "age": [31.0, 45.4], "group": "G1"})
+    starred = space.captions(about.assign(mismatched=[False, True]), read)
+    assert starred == ["F 30 G1 de\nread: M 31 G1", "M 70 G2 de*\nread: M 45 G1"]
+    assert space.captions(about.assign(group=None), read[["sex"]]) == ["F 30 de\nread: M", "M 70 de\nread: M"]
+    assert space.captions(about, pd.DataFrame()) == ["F 30 G1 de", "M 70 G2 de"]

@@ -1,4 +1,4 @@
-"""The same speakers again: which recordings are asked for, and what they sound like."""
+"""The same speakers again: which recordings are made, and how they differ."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from s2f.study import config
-from s2f.study.paths import UserError
 from s2f.synthetic import people, retakes
 
 WORLD = config.load("data", Path(__file__).parents[1] / "tiny" / "params.yaml")
@@ -19,18 +18,6 @@ def rows():
     return people.sample(3, split="test", **drawn)
 
 
-def test_segments_lie_side_by_side_in_their_clips():
-    clips = pd.DataFrame({"speaker_id": list("aab"), "audio_offset": [0, 70_000, 140_000], "audio_samples": 70_000})
-    parts = retakes.segments(clips, 2.0)
-    assert parts["audio_offset"].tolist() == [0, 32_000, 70_000, 102_000, 140_000, 172_000]
-    assert (parts["audio_samples"] == 32_000).all()
-    assert parts["segment"].tolist() == [
-        f"recording {i}, part {j}" for i, j in ((1, 1), (1, 2), (2, 1), (2, 2), (1, 1), (1, 2))
-    ]
-    with pytest.raises(UserError, match="shorter than 5 s"):
-        retakes.segments(clips, 5.0)
-
-
 def test_everybody_speaks_every_language_so_many_times(rows):
     said = retakes.in_every_language(rows, 2)
     assert (said.groupby(["speaker_id", "language"]).size() == 2).all() and len(said) == 3 * 2 * len(people.LANGUAGES)
@@ -38,7 +25,7 @@ def test_everybody_speaks_every_language_so_many_times(rows):
 
 
 def test_recordings_differ_from_day_to_day_and_hang_on_the_seed(rows):
-    twice = retakes.repeated(rows.iloc[:1], 2)
+    twice = rows.iloc[[0, 0]].reset_index(drop=True)
     first, second = retakes.record(twice, 0.5, WORLD, 1)
     assert first.shape == (8_000,) and not np.array_equal(first, second)
     np.testing.assert_array_equal(retakes.record(twice, 0.5, WORLD, 1), [first, second])

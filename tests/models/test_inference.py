@@ -1,8 +1,9 @@
-"""Prediction: the right seconds are heard, batches change nothing, and a face comes with its spread."""
+"""Inference: the right seconds are taken, batches change nothing, and a face comes with its spread."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from s2f.data.shards import Shards, ShardWriter
@@ -50,39 +51,46 @@ def shards(tmp_path):
     return Shards(tmp_path / "audio")
 
 
-def heard_plainly(shards, clip, seconds, tile_to):
+def taken_plainly(shards, clip, seconds, tile_to):
     wave = shards.clip(clip.audio_shard, clip.audio_offset, clip.audio_samples)[: int(seconds * SAMPLE_RATE)]
     return np.concatenate([wave] * 12)[: int(max(seconds, tile_to) * SAMPLE_RATE)]
 
 
 @pytest.mark.parametrize(("seconds", "tile_to"), [(1.0, 6.0), (3.0, 3.0), (4.0, 6.0), (6.0, 3.0)])
-def test_the_first_seconds_are_heard_and_short_ones_repeated(encoder, shards, clips, seconds, tile_to):
-    features = inference.voice_features(encoder, shards, clips, seconds, batch=2, device=CPU, tile_to=tile_to)
+def test_the_first_seconds_are_taken_and_short_ones_repeated(encoder, shards, clips, seconds, tile_to):
+    features = inference.VoiceModel(encoder, 2, CPU).clip_features(shards, clips, seconds, tile_to)
     for clip, feature in zip(clips.itertuples(), features, strict=True):
-        wave = torch.from_numpy(heard_plainly(shards, clip, seconds, tile_to))
+        wave = torch.from_numpy(taken_plainly(shards, clip, seconds, tile_to))
         with torch.inference_mode():
             np.testing.assert_allclose(feature, encoder(spectrogram(wave[None]))[0].numpy(), **TOLERANCE)
 
 
-def test_batches_change_nothing(encoder, decoder, shards, clips, rng):
-    photos = rng.integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
-    face_encoder = FaceEncoder(small(classes=3))
-    voices, seen, drawn = [], [], []
+def test_batches_change_nothing(encoder, decoder, shards, clips, rng, monkeypatch):
+    photographs = rng.integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    face = inference.FaceModel(FaceEncoder(small(classes=3)), decoder, CPU)
+    predicted, seen, drawn = [], [], []
     for batch in (1, 2, 5):
-        voices.append(inference.voice_features(encoder, shards, clips, 3.0, batch, CPU))
-        seen.append(inference.photo_features(face_encoder, photos, batch, CPU))
-        drawn.append(inference.draw(decoder, voices[0], batch, CPU))
+        monkeypatch.setattr(inference, "FACE_BATCH", batch)
+        predicted.append(inference.VoiceModel(encoder, batch, CPU).clip_features(shards, clips, 3.0))
+        seen.append(face.features(photographs))
+        drawn.append(face.draw(predicted[0]))
     for other in (1, 2):
-        np.testing.assert_allclose(voices[other], voices[0], **TOLERANCE)
+        np.testing.assert_allclose(predicted[other], predicted[0], **TOLERANCE)
         np.testing.assert_allclose(seen[other], seen[0], **TOLERANCE)
         # A rounding difference of a pixel can cross one half: one level of 255.
         assert np.abs(drawn[other][0].astype(int) - drawn[0][0]).max() <= 1
         np.testing.assert_allclose(drawn[other][1], drawn[0][1], rtol=0, atol=64 * TOLERANCE["atol"])
 
 
+def test_recordings_in_memory_give_the_features_of_clips(encoder, shards, clips):
+    voice = inference.VoiceModel(encoder, 2, CPU)
+    waves = shards.gather(clips, 3 * SAMPLE_RATE)
+    np.testing.assert_allclose(voice.wave_features(waves), voice.clip_features(shards, clips, 3.0), **TOLERANCE)
+
+
 def test_features_of_speech_can_be_drawn(encoder, decoder, shards, clips):
-    features = inference.voice_features(encoder, shards, clips, 3.0, 5, CPU)
-    images, landmarks = inference.draw(decoder, features, 5, CPU)
+    features = inference.VoiceModel(encoder, 5, CPU).clip_features(shards, clips, 3.0)
+    images, landmarks = inference.draw(decoder, features, CPU)
     assert images.shape == (5, 64, 64, 3) and images.dtype == np.uint8
     assert landmarks.shape == (5, 68, 2)
 
@@ -128,7 +136,7 @@ def test_exaggeration_moves_the_face_but_not_the_feature(system, speech_like):
     plain, strong = system.face(wave), system.face(wave, exaggeration=1.4)
     np.testing.assert_array_equal(strong.feature, plain.feature)
     # The mean feature is 0 here, so the exaggerated face is that of 2.4 times the feature.
-    images, _ = inference.draw(system.face_decoder, 2.4 * plain.feature[None], 1, CPU)
+    images, _ = inference.draw(system.face_decoder, 2.4 * plain.feature[None], CPU)
     assert np.abs(strong.image.astype(int) - images[0]).max() <= 1
     assert (strong.landmarks != plain.landmarks).any()
 
@@ -156,3 +164,27 @@ def test_facts_are_read_back_and_missed_by_name(tmp_path):
     assert inference.read_facts(tmp_path) == {"seconds": 3.0, "mean_feature": [2.0, 4.0]}
     with pytest.raises(UserError, match="facts.json.*dvc repro train"):
         inference.read_facts(tmp_path / "none")
+
+
+def test_a_face_model_is_loaded_with_both_its_parts(decoder, tmp_path, rng):
+    encoder = FaceEncoder(small(2))
+    weights.save(tmp_path / "face.safetensors", data_md5="0" * 32, code="0" * 16, encoder=encoder, decoder=decoder)
+    loaded = inference.FaceModel.load(tmp_path)
+    photographs = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    features = loaded.features(photographs)
+    np.testing.assert_allclose(features, inference.photo_features(encoder, photographs, CPU), **TOLERANCE)
+    assert loaded.draw(features)[0].shape == photographs.shape
+
+
+def test_silent_bands_of_a_file_get_a_quiet_floor(tmp_path, rng):
+    """Nothing above 4 kHz, as in a telephone's recording."""
+    wave = np.repeat(rng.normal(0, 0.1, 8000), 2)
+    wave = np.fft.irfft(np.fft.rfft(wave) * (np.arange(8001) < 4000)).astype(np.float32)
+    soundfile.write(tmp_path / "telephone.wav", wave, SAMPLE_RATE, subtype="FLOAT")
+    read = inference.read_recording(tmp_path / "telephone.wav")
+    assert read.dtype == np.float32 and (inference.read_recording(tmp_path / "telephone.wav") == read).all()
+    added = read.astype(float) - wave
+    # float32 keeps 24 bits of samples below 1, far less than the floor.
+    level = np.mean(added**2) / np.mean(wave.astype(float) ** 2)
+    assert level == pytest.approx(10 ** (-inference.FLOOR_DB / 10), rel=1e-3)
+    assert np.abs(np.fft.rfft(read))[4200:5000].min() > 0

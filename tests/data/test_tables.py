@@ -1,8 +1,10 @@
+"""The tables of a corpus: written and read back, and refused in one sentence where they are wrong."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from s2f.data import manifest
+from s2f.data import tables
 from s2f.data.shards import ShardWriter
 from s2f.study.paths import UserError
 
@@ -30,20 +32,14 @@ def clips():
 
 def test_a_manifest_survives_the_file(clips, tmp_path):
     clips = clips.assign(true_vtl_cm=[15.0, 15.0, 17.0, np.nan])
-    manifest.write(clips, tmp_path / "manifest.parquet")
-    pd.testing.assert_frame_equal(manifest.read(tmp_path / "manifest.parquet"), clips)
-
-
-def test_the_same_table_gives_the_same_file(clips, tmp_path):
-    for name in ("one.parquet", "two.parquet"):
-        manifest.write(clips.sample(frac=1, random_state=0), tmp_path / name)
-    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    tables.write(clips, "clips", tmp_path / "manifest.parquet")
+    pd.testing.assert_frame_equal(tables.read("clips", tmp_path / "manifest.parquet"), clips)
 
 
 def test_what_a_corpus_does_not_know_may_be_empty(clips, tmp_path):
     unknown = clips.assign(face=None, language=None, sex=None, age=None, group=None)
-    manifest.write(unknown, tmp_path / "manifest.parquet")
-    back = manifest.read(tmp_path / "manifest.parquet")
+    tables.write(unknown, "clips", tmp_path / "manifest.parquet")
+    back = tables.read("clips", tmp_path / "manifest.parquet")
     assert back[["face", "language", "sex", "age", "group"]].isna().all(axis=None)
     assert back["face"].dtype == "Int64" and back["age"].dtype == "float64"
 
@@ -77,7 +73,7 @@ def test_a_wrong_manifest_is_refused_in_one_sentence(case, clips, tmp_path):
     spoil, words = WRONG[case]
     path = tmp_path / "manifest.parquet"
     with pytest.raises(UserError, match=words) as caught:
-        manifest.write(spoil(clips), path)
+        tables.write(spoil(clips), "clips", path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
     assert not path.exists()
 
@@ -85,18 +81,18 @@ def test_a_wrong_manifest_is_refused_in_one_sentence(case, clips, tmp_path):
 def test_a_wrong_file_is_refused_on_reading(clips, tmp_path):
     clips.drop(columns="split").to_parquet(tmp_path / "manifest.parquet")
     with pytest.raises(UserError, match="column 'split' is missing"):
-        manifest.read(tmp_path / "manifest.parquet")
+        tables.read("clips", tmp_path / "manifest.parquet")
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="no manifest .*none.parquet"):
-        manifest.read(tmp_path / "none.parquet")
+    with pytest.raises(UserError, match="no table of clips .*none.parquet"):
+        tables.read("clips", tmp_path / "none.parquet")
 
 
 def test_a_file_that_is_not_parquet_is_named(tmp_path):
     (tmp_path / "a.parquet").write_text("clip_id,speaker_id\n")
     with pytest.raises(UserError, match="a.parquet is not a parquet file"):
-        manifest.read(tmp_path / "a.parquet")
+        tables.read("clips", tmp_path / "a.parquet")
 
 
 def test_many_names_are_cut(clips):
@@ -106,12 +102,12 @@ def test_many_names_are_cut(clips):
         clip_id=[str(i) for i in range(16)], speaker_id=speakers * 2, split=["train"] * 8 + ["val"] * 8
     )
     with pytest.raises(UserError, match="s0, s1, s2, s3, s4 and 3 more"):
-        manifest.check(table)
+        tables.check(table, "clips")
 
 
 @pytest.fixture
 def audio_folder(clips, tmp_path):
-    for split in manifest.SPLITS:
+    for split in tables.SPLITS:
         with ShardWriter(tmp_path, split, 1000) as writer:
             for samples in clips.loc[clips["split"] == split, "audio_samples"]:
                 writer.append(np.ones(samples, np.int16))
@@ -119,26 +115,25 @@ def audio_folder(clips, tmp_path):
 
 
 def test_clips_inside_their_shards_pass(clips, audio_folder):
-    manifest.check_audio(clips, audio_folder)
+    tables.check_audio(clips, audio_folder)
 
 
 def test_a_clip_past_the_end_of_its_shard_is_named(clips, audio_folder):
     clips.loc[1, "audio_offset"] += 1
     with pytest.raises(UserError, match="train-000.i16 ends before the end of clip a-2:"):
-        manifest.check_audio(clips, audio_folder)
+        tables.check_audio(clips, audio_folder)
 
 
 def test_a_missing_shard_is_named(clips, audio_folder):
     (audio_folder / "val-000.i16").unlink()
     with pytest.raises(UserError, match="no audio shard .*val-000.i16 for clip b-1"):
-        manifest.check_audio(clips, audio_folder)
+        tables.check_audio(clips, audio_folder)
 
 
-def test_held_out_clips_come_with_their_speakers(clips, tmp_path):
-    manifest.write(clips, tmp_path / "manifest.parquet")
-    people = pd.DataFrame({"speaker_id": ["c", "b", "a"], "split": ["test", "val", "train"], "age": [60.0, 40.0, 31.5]})
-    people.to_parquet(tmp_path / "people.parquet")
-    held = manifest.held_out(tmp_path)
-    assert held.clips["speaker_id"].tolist() == ["b", "c"] and held.test.tolist() == [False, True]
-    assert held.speakers.tolist() == ["c"] and held.about["age"].tolist() == [60.0]
-    assert held.people.index.tolist() == ["c", "b", "a"]
+def test_photographs_and_people_are_checked_too(tmp_path):
+    people = pd.DataFrame({"speaker_id": ["a", "a"], "split": "train"})
+    labels = {"sex": None, "age": None, "group": None, "language": None, "age_band": None, "age_decade": None}
+    with pytest.raises(UserError, match="'speaker_id' has a in more than one row"):
+        tables.write(people.assign(**labels), "people", tmp_path / "people.parquet")
+    with pytest.raises(UserError, match="column 'speaker_id' is missing"):
+        tables.write(pd.DataFrame({"split": ["face"]}), "photographs", tmp_path / "photos.parquet")
