@@ -1,18 +1,17 @@
-"""Systems side by side on the same pairs, from `s2f.metrics.paired`: a row a system, a panel a task."""
+"""Systems compared on the same pairs, from `s2f.metrics.paired`: one row per system, one panel per task."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from s2f.plots import style
 from s2f.plots.style import CHANCE_LINE, MARKERS, OURS, PALETTE
 
 
 def compared(panels: Mapping[str, pd.DataFrame], reference: str) -> Figure:
-    """Shares by `arm` with intervals, a panel each; a filled mark: the interval of the difference leaves out zero."""
+    """Shares by `arm` with intervals, one panel per table; filled marks: the difference's interval excludes zero."""
     arms = list(next(iter(panels.values()))["arm"])
     fig, (line,) = style.axes(3.1 * len(panels) + 2.4, 0.36 * len(arms) + 1.9, ncols=len(panels), sharey=True)
     for ax, (title, table) in zip(line, panels.items(), strict=True):
@@ -23,24 +22,21 @@ def compared(panels: Mapping[str, pd.DataFrame], reference: str) -> Figure:
             reference: (table["arm"] == reference, PALETTE[1], "full"),
         }
         for label, (here, colour, fill) in looks.items():
-            part = table[here]
-            ends = style.whiskers(part["value"], part["low"], part["high"])
-            ax.errorbar(
-                part["value"], np.flatnonzero(here), xerr=ends, fmt="o", color=colour, fillstyle=fill, label=label
-            )
+            look = {"color": colour, "fillstyle": fill, "label": label}
+            style.intervals(ax, table[here], np.flatnonzero(here), **look)
         ax.axvline(table["chance"].iloc[0], **CHANCE_LINE)
         ax.set(title=f"{title}\nn = {style.speakers(table)} people", xlabel="right answers, 95 % intervals")
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        style.percent(ax.xaxis)
     line[0].set_yticks(range(len(arms)), arms)
     line[0].set_ylim(len(arms) - 0.5, -0.5)
-    fig.legend(*line[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.legend(fig, line, 4)
     return fig
 
 
 def correlations(arms: Mapping[str, pd.DataFrame], others: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Correlation `r` of each `measure` with interval, a mark an arm, and numbers of `others` without interval.
+    """Correlation `r` of each `measure` with interval, one mark per arm, and values of `others` without interval.
 
-    Arms come from `evaluate.craniofacial`; the line of random pairs is their mean |r|.
+    Arms are tables of `craniofacial.craniofacial`; the line of random pairs is their mean |r|.
     """
     first = next(iter(arms.values())).sort_values("r")
     order = list(first["measure"])
@@ -48,14 +44,13 @@ def correlations(arms: Mapping[str, pd.DataFrame], others: Mapping[str, Mapping[
     shifts = np.linspace(0.2, -0.2, len(arms)) if len(arms) > 1 else [0]
     for (label, table), shift, colour, marker in zip(arms.items(), shifts, PALETTE[::2], MARKERS, strict=False):
         part = table.set_index("measure").loc[order]
-        ends = style.whiskers(part["r"], part["low"], part["high"])
         look = {"fmt": marker, "color": colour, "label": f"{label}, 95 % interval"}
-        ax.errorbar(part["r"], np.arange(len(order)) + shift, xerr=ends, **look)
+        style.intervals(ax, part, np.arange(len(order)) + shift, "r", **look)
     for (label, values), marker in zip(others.items(), "Dv", strict=False):
         known = [(values[name], place) for place, name in enumerate(order) if name in values]
         ax.plot(*zip(*known, strict=True), **style.PAPER_MARK | {"marker": marker, "label": label})
     ax.axvline(first["random"].mean(), **CHANCE_LINE | {"label": "random pairs"})
-    ax.set_yticks(range(len(order)), [name.replace("_idx", " index").replace("_", " ") for name in order])
+    ax.set_yticks(range(len(order)), style.words(first["measure"]))
     ax.set(xlabel="correlation (Pearson's r)", title=f"n = {style.speakers(first)} people")
     fig.legend(loc="outside lower center", ncols=2)
     return fig

@@ -1,23 +1,22 @@
-"""Figures of experiments that change a voice step by step: what the face does at each dose."""
+"""Dose-response experiments: how the face responds to a voice that is changed step by step."""
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from s2f.plots import style
-from s2f.plots.style import CEILING_LINE, CHANCE_LINE, LINES, MARKERS, OURS, PALETTE, QUIET, SHADE
+from s2f.plots.style import CEILING_LINE, CEILING_MARK, CHANCE_LINE, LINES, MARKERS, PALETTE, QUIET, SHADE
 
 VOICES = {"F": "women's voices", "M": "men's voices"}
-# What is changed, and what a slope on it is per.
+# What is changed, and the unit of a slope on it.
 AXES = {
     "pitch": "change of pitch / semitones",
     "tract": "change of vocal-tract length / %",
     "third": "third of the pitch within the sex (1: lowest)",
 }
 PER = {"pitch": "semitone", "tract": "% of length"}
-# What the face does; shares are shown in percent.
+# Responses of the face; shares are shown in percent.
 RESPONSES = {
     "angle": "angle moved / degrees",
     "apparent_age": "age of the drawn face / years",
@@ -28,9 +27,9 @@ SHARES = ("male", "flipped")
 
 
 def dose_curves(table: pd.DataFrame, response: str, sham: float | None = None) -> Figure:
-    """One of `RESPONSES` by `dose`, from `probes.dose_curve`: a panel an `axis`, a line each for women and men.
+    """One of `RESPONSES` by `dose`, from `probes.dose_curve`: one panel per `axis`, a line for women and one for men.
 
-    Dotted lines show what the `world` expects, where the table says it; a dashed one is the mean of the `sham`.
+    Dotted lines show the expected response, where the table has a column `world`; a dashed one the mean of the `sham`.
     """
     panels = table.groupby("axis")
     fig, (row,) = style.axes(4.2 * len(panels) + 0.6, 4.1, ncols=len(panels), sharey=True)
@@ -50,15 +49,15 @@ def dose_curves(table: pd.DataFrame, response: str, sham: float | None = None) -
         ax.set(xlabel=AXES[axis])
     row[0].set_ylabel(RESPONSES[response])
     if response in SHARES:
-        row[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    fig.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(panels))
+        style.percent(row[0].yaxis)
+    style.legend(fig, row[:1], len(panels))
     return fig
 
 
 def dose_slopes(table: pd.DataFrame) -> Figure:
-    """Slope of each `response`, from `probes.dose_slopes`, beside what the world expects; a panel an `axis`.
+    """Slope of each `response` beside the expected one, from `probes.dose_slopes`: one panel per `axis`.
 
-    The responses are in the order of the expected slopes of the first axis.
+    Responses are in the order of the expected slopes on the first axis.
     """
     panels = table.groupby("axis")
     first = panels.get_group(table["axis"].min())
@@ -67,40 +66,27 @@ def dose_slopes(table: pd.DataFrame) -> Figure:
     fig, (row,) = style.axes(3.6 * len(panels) + 2.2, 0.34 * len(order) + 1.7, ncols=len(panels), sharey=True)
     for ax, (axis, slopes) in zip(row, panels, strict=True):
         slopes = slopes.set_index("response").loc[order]
-        whiskers = style.whiskers(slopes["value"], slopes["low"], slopes["high"])
         ax.axvline(0, color=QUIET, linewidth=1)
-        ax.errorbar(slopes["value"], y, xerr=whiskers, fmt="o", color=OURS, label="drawn faces, 95 % interval")
-        ax.plot(slopes["world"], y, "|", color="black", markersize=13, markeredgewidth=2, label="expected in the world")
+        style.intervals(ax, slopes, y, label="drawn faces, 95 % interval")
+        ax.plot(slopes["world"], y, **CEILING_MARK | {"markersize": 13, "label": "expected in the world"})
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.set(xlabel=f"{axis}: SD of true faces per {PER[axis]}")
         ax.set(title=f"n = {style.speakers(slopes)} speakers")
-    row[0].set_yticks(y, order.str.replace("_idx", " index").str.replace("_", " "))
+    row[0].set_yticks(y, style.words(order))
     row[0].set_ylabel("measure")
-    fig.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend(fig, row, 2)
     return fig
 
 
 def cross_maps(table: pd.DataFrame) -> Figure:
-    """The mean P(male) by two doses moved together, `semitones` and `percent`: a panel each for women and men."""
+    """Mean P(male) by two doses changed together, `semitones` and `percent`: a panel for women and one for men."""
     panels = table.groupby("sex")
     fig, (row,) = style.axes(4.0 * len(panels) + 0.7, 3.8, ncols=len(panels))
     for ax, (sex, cells) in zip(row, panels, strict=True):
         wide = cells.pivot(index="percent", columns="semitones", values="value").iloc[::-1]  # the longest on top
-        sns.heatmap(
-            wide,
-            ax=ax,
-            vmin=0,
-            vmax=1,
-            cmap="cividis",
-            annot=True,
-            fmt=".2f",
-            annot_kws={"fontsize": "small"},
-            linewidths=1,
-            cbar=ax is row[-1],
-            cbar_kws={"label": RESPONSES["male"]},
-            xticklabels=[f"{dose:+g}" for dose in wide.columns],
-            yticklabels=[f"{dose:+g}" for dose in wide.index],
-        )
+        ticks = {"xticklabels": wide.columns.map("{:+g}".format), "yticklabels": wide.index.map("{:+g}".format)}
+        bar = {"cbar": ax is row[-1], "cbar_kws": {"label": RESPONSES["male"]}}
+        style.heatmap(ax, wide, vmin=0, vmax=1, fmt=".2f", **ticks, **bar)
         title = f"{VOICES[sex]} (n = {style.speakers(cells)} speakers)"
         ax.set(title=title, xlabel=AXES["pitch"], ylabel=AXES["tract"])
         ax.tick_params(rotation=0)

@@ -1,4 +1,4 @@
-"""What goes in and what comes out: spectrograms and faces."""
+"""Pictures: spectrograms and faces."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ FRAME = {"visible": True, "color": style.PAPER, "linewidth": 3.5}
 
 
 def gallery(rows: Mapping[str, UInt8[np.ndarray, "people height width 3"]], captions: Sequence[str]) -> Figure:
-    """Faces: one row each kind (true, from face, from voice), one column a person."""
+    """Faces: one row per kind (true, from face, from voice), one column per person."""
     fig, axes = style.axes(1.25 * len(captions) + 1.0, 1.3 * len(rows) + 0.5, nrows=len(rows), ncols=len(captions))
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(line, images, strict=True):
@@ -40,14 +40,13 @@ def retrieved(
     found: Int[np.ndarray, "queries first"],
     captions: Sequence[str],
 ) -> Figure:
-    """Fig. 7: a row a voice, with the face drawn from it, the true one, and the first that it finds in the gallery.
+    """Fig. 7: one row per query, with the face drawn from the voice, the true one, and the first found in the gallery.
 
-    `own` and `found` are rows of the gallery; the true face has a frame where it is found, and a caption stands before
-    each row.
+    `own` and `found` are rows of the gallery; the true face is framed where it is found; each row has a caption.
     """
     pictures = np.concatenate([drawn[:, None], gallery[own, None], gallery[found]], axis=1)
     names = ["from voice", "true face", *(f"found {place}" for place in range(1, found.shape[1] + 1))]
-    widths = [1, 1, 0.25, *[1] * found.shape[1]]  # a gap parts what was asked for from what was found
+    widths = [1, 1, 0.25, *[1] * found.shape[1]]  # with a gap between query and results
     size = 1.15 * sum(widths) + 1.6, 1.2 * len(pictures) + 0.4
     fig, axes = style.axes(*size, nrows=len(pictures), ncols=len(widths), width_ratios=widths)
     for ax in axes[:, 2]:
@@ -74,7 +73,7 @@ def _show(ax: Axes, image: UInt8[np.ndarray, "height width 3"]) -> None:
 def spectrogram(
     spectrum: Float[np.ndarray, "2 frames bins"], frame_seconds: float = 0.01, top_hz: float = 8000
 ) -> Figure:
-    """What the voice encoder gets: length of the compressed (real, imaginary), over time and frequency."""
+    """The voice encoder's input: magnitude of the compressed spectrum over time and frequency."""
     fig, ((ax,),) = style.axes(7.2, 3.2)
     seconds = spectrum.shape[1] * frame_seconds
     shown = ax.imshow(

@@ -1,12 +1,11 @@
-"""Figures of what a change of the training data does: groups drawn equally often, and languages left out."""
+"""Effects of a change of the training data: groups sampled equally often, and languages left out."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from s2f.plots import style
-from s2f.plots.style import CEILING_LINE, CHANCE_LINE, MARKERS, PALETTE, QUIET
+from s2f.plots.style import CEILING_LINE, CEILING_MARK, CHANCE_LINE, MARKERS, PALETTE, QUIET
 
 METRICS = {
     "matching": "1:2 matching",
@@ -19,10 +18,10 @@ TESTED = {"heard": "heard language", "unheard": "unheard language", "all": "mean
 
 
 def by_group(table: pd.DataFrame, reference: str, metric: str) -> Figure:
-    """A score by group in each arm, and its difference from the arm `reference`.
+    """A score by group in each arm, and its difference from the reference arm, from `mitigation.remedies`.
 
-    `metric` is one of `METRICS`, the rows are those of `mitigation.remedies`. The bar behind a difference is its range
-    over seeds. Groups too small to have numbers are left out.
+    `metric` is one of `METRICS`. The bar behind a difference is its range over seeds. Groups too small to have numbers
+    are left out.
     """
     table = table[table["value"].notna()]
     rows = table.drop_duplicates(["attribute", "group"]).reset_index(drop=True)
@@ -32,31 +31,28 @@ def by_group(table: pd.DataFrame, reference: str, metric: str) -> Figure:
     for number, (arm, part) in enumerate(arms):
         y = place[pd.MultiIndex.from_frame(part[["attribute", "group"]])] + 0.2 * (number - (len(arms) - 1) / 2)
         look = {"fmt": MARKERS[number], "color": PALETTE[number], "markersize": 5}
-        ends = style.whiskers(part["value"], part["low"], part["high"])
-        left.errorbar(part["value"], y, xerr=ends, **look, label=f"{arm.replace('_', ' ')}, 95 % interval")
+        style.intervals(left, part, y, **look, label=f"{arm.replace('_', ' ')}, 95 % interval")
         if arm == reference:
             continue
-        ends = 100 * style.whiskers(part["difference"], part["difference_low"], part["difference_high"])
         width = 100 * (part["seeds_high"] - part["seeds_low"])
         if (width > 0).any():  # a refitted layer is the same whatever the seed
             right.barh(y, width, left=100 * part["seeds_low"], height=0.17, color="0.82", label="range over seeds")
-        right.errorbar(100 * part["difference"], y, xerr=ends, **look)
+        style.intervals(right, part, y, "difference", 100, **look)
     if "ceiling" in rows and rows["ceiling"].notna().all():
-        left.plot(rows["ceiling"], place, "|", color="black", markersize=15, markeredgewidth=2, label="ceiling")
+        left.plot(rows["ceiling"], place, markersize=15, **CEILING_MARK)
     right.axvline(0, **CHANCE_LINE | {"label": reference.replace("_", " ")})
-    for edge in np.flatnonzero(rows["attribute"].ne(rows["attribute"].shift()))[1:]:
-        for ax in (left, right):
-            ax.axhline(edge - 0.5, color="0.75", linewidth=0.8)  # between two attributes
+    for ax in (left, right):
+        style.rules(ax, rows["attribute"])
     style.named_rows(left, rows["group"].str.replace("_", " "), rows["n_speakers"])
     left.set(xlabel=METRICS[metric], ylabel="group (n speakers)")
-    left.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    style.percent(left.xaxis)
     right.set(xlabel=f"difference from {reference.replace('_', ' ')} / points")
-    _legend(fig, left, right)
+    style.legend(fig, (left, right))
     return fig
 
 
 def crossed(table: pd.DataFrame) -> Figure:
-    """Equal error rate and matching in heard and unheard languages, and the difference: a line a metric.
+    """Equal error rate and matching in heard and unheard languages, and their difference: a row of panels per metric.
 
     Rows of `languages.crossed` with the columns `metric`, `score` (a mark each), `chance`, `ceiling`, and `sex`, the
     value of an observer who knows only the sex.
@@ -70,20 +66,19 @@ def crossed(table: pd.DataFrame) -> Figure:
             keys = pd.MultiIndex.from_frame(names[["trained", "tested"]])
             for number, (score, rows) in enumerate(part.groupby("score", sort=False)):
                 y = keys.get_indexer(pd.MultiIndex.from_frame(rows[["trained", "tested"]])) + 0.24 * (number - 0.5)
-                ends = unit * style.whiskers(rows["value"], rows["low"], rows["high"])
                 look = {"fmt": MARKERS[number], "color": PALETTE[number], "markersize": 5}
                 look["label"] = f"{score.replace('_', ' ')}, 95 % interval"
-                ax.errorbar(unit * rows["value"], y, xerr=ends, **look)
+                style.intervals(ax, rows, y, unit=unit, **look)
             ax.set_yticks(range(len(names)), [_cell(*key) for key in keys])
             ax.set_ylim(len(names) - 0.4, -0.6)
         left.axvline(table["chance"].iloc[0], **CHANCE_LINE)
         left.axvline(table["ceiling"].iloc[0], **CEILING_LINE)
         left.axvline(table["sex"].iloc[0], color=QUIET, linestyle="-.", linewidth=1.2, label="knows only the sex")
         left.set(xlabel=label, ylabel="training, test", title=f"n = {style.speakers(table)} speakers")
-        left.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        style.percent(left.xaxis)
         right.axvline(0, **CHANCE_LINE | {"label": "no difference"})
         right.set(xlabel="heard less unheard / points", ylabel="training")
-    _legend(fig, grid[0, 0])
+    style.legend(fig, grid[0, :1])
     return fig
 
 
@@ -91,12 +86,3 @@ def _cell(trained: str, tested: str) -> str:
     if tested == "heard_less_unheard":
         return trained
     return TESTED[tested] if trained == "both" else f"{trained}, {tested}"
-
-
-def _legend(fig: Figure, *panels) -> None:
-    """One legend of everything that any panel shows."""
-    shown = {}
-    for ax in panels:
-        handles, labels = ax.get_legend_handles_labels()
-        shown |= dict(zip(labels, handles, strict=True))
-    fig.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3)

@@ -1,4 +1,4 @@
-"""One speaker heard again: segments, languages and several clips, from the tables of `s2f.metrics.consistency`."""
+"""Repeated recordings of a speaker: segments, languages and several clips, from `s2f.metrics.consistency`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,14 +8,14 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from s2f.plots import pictures, style
-from s2f.plots.style import LINES, MARKERS, PALETTE, QUIET, SHADE
+from s2f.plots.style import CEILING_MARK, LINES, MARKERS, PALETTE, QUIET
 
 # What the rows of `consistency.by_language` are called in a legend.
 KINDS = {"other_group": "language of another group", "own_group": "another language of the own group"}
 
 
 def angle_distributions(angles: Mapping[str, np.ndarray], n_speakers: int) -> Figure:
-    """Fig. 10: how far each segment lies from others, from `consistency.segment_angles`: a step line a kind."""
+    """Fig. 10: angles between segments, from `consistency.segment_angles`: one step line per kind of pair."""
     fig, ((ax,),) = style.axes(6.8, 3.6)
     bins = np.linspace(0, max(values.max() for values in angles.values()), 60)
     for (name, values), colour, dashes in zip(angles.items(), PALETTE, LINES, strict=False):
@@ -24,27 +24,19 @@ def angle_distributions(angles: Mapping[str, np.ndarray], n_speakers: int) -> Fi
         ax.stairs(shares, bins, color=colour, linestyle=dashes, linewidth=1.6, label=label)
     title = f"n = {n_speakers:,} speakers, {len(next(iter(angles.values()))):,} segments"
     ax.set(xlabel="mean angle to other segments / degrees", ylabel="share of segments", title=title)
-    ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    style.percent(ax.yaxis)
     ax.legend()
     return fig
 
 
 def language_shifts(table: pd.DataFrame) -> Figure:
-    """Fig. 11: how far the same speakers move with each language, from `consistency.by_language`."""
+    """Fig. 11: shift of the same speakers' faces with each language, from `consistency.by_language`."""
     fig, ((ax,),) = style.axes(7.2, 0.4 * len(table) + 2.0)
     for (kind, rows), colour, marker in zip(table.groupby("kind", sort=False), PALETTE, MARKERS, strict=False):
-        whiskers = style.whiskers(rows["value"], rows["low"], rows["high"])
-        label = f"{KINDS[kind]}, 95 % interval"
-        ax.errorbar(
-            rows["value"], table.index.get_indexer(rows.index), xerr=whiskers, fmt=marker, color=colour, label=label
-        )
-    expected = {
-        "color": "black",
-        "markersize": 15,
-        "markeredgewidth": 2,
-        "label": "a listener who goes by language alone",
-    }
-    ax.plot(table["expected"], range(len(table)), "|", **expected)
+        look = {"fmt": marker, "color": colour, "label": f"{KINDS[kind]}, 95 % interval"}
+        style.intervals(ax, rows, table.index.get_indexer(rows.index), **look)
+    expected = CEILING_MARK | {"markersize": 15, "label": "a listener who goes by language alone"}
+    ax.plot(table["expected"], range(len(table)), **expected)
     for place in (0, 1):
         ax.axvline(place, color=QUIET, linestyle="--", linewidth=1.2)
     style.named_rows(ax, table["language"], table["n_speakers"])
@@ -74,21 +66,20 @@ def strips(
 
 
 def fusion_curve(table: pd.DataFrame, ylabel: str) -> Figure:
-    """A score against the number of `clips`, and its `gain` from a single clip, from `consistency.fused_recall`.
+    """A score by number of `clips`, and its `gain` over a single clip, from `consistency.fused_recall`.
 
-    The first rule is shown with chance and ceiling, and the gain of every rule on the same voices.
+    Left the first rule with chance and ceiling, right the paired gain of every rule.
     """
     fig, ((left, right),) = style.axes(9.6, 3.8, ncols=2)
     first = table[table["rule"] == table["rule"].iloc[0]]
-    left.fill_between(first["clips"], first["low"], first["high"], color=PALETTE[0], **SHADE)
-    left.plot(first["clips"], first["value"], marker=MARKERS[0], label=f"{first['rule'].iloc[0]}, 95 % interval")
+    style.bands(left, {f"{first['rule'].iloc[0]}, 95 % interval": first}, "clips")
     style.references(left, first["clips"], first)
     left.set(ylabel=ylabel, title=f"n = {style.speakers(first)} speakers", ylim=(0, 1))
     left.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
     for step, (rule, rows) in enumerate(table.groupby("rule", sort=False)):
         beside = rows["clips"] * 1.06**step  # or the intervals would hide each other
-        whiskers = style.whiskers(rows["gain"], rows["gain_low"], rows["gain_high"])
-        right.errorbar(beside, rows["gain"], yerr=whiskers, fmt=MARKERS[step], color=PALETTE[step], label=rule)
+        look = {"fmt": MARKERS[step], "color": PALETTE[step], "label": rule}
+        style.intervals(right, rows, beside, "gain", vertical=True, **look)
     right.axhline(0, color=QUIET, linestyle="--", linewidth=1.2)
     right.set(ylabel="gain from a single clip", title="paired, 95 % intervals")
     right.legend(loc="upper left")
@@ -97,5 +88,5 @@ def fusion_curve(table: pd.DataFrame, ylabel: str) -> Figure:
         ax.set_xticks(first["clips"], [f"{count:g}" for count in first["clips"]])
         ax.minorticks_off()
         ax.set_xlabel("clips of the speaker, each of another day")
-        ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        style.percent(ax.yaxis)
     return fig

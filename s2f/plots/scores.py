@@ -1,18 +1,17 @@
-"""Figures of training and evaluation: tables of scores in, a matplotlib Figure out."""
+"""Training and evaluation: learning curves, duration, confusion, correlations, recall, negative controls."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from s2f.plots import style
-from s2f.plots.style import CHANCE_LINE, LINES, MARKERS, OURS, PALETTE, PAPER_MARK, SHADE
+from s2f.plots.style import CEILING_MARK, CHANCE_LINE, LINES, MARKERS, OURS, PALETTE, PAPER_MARK
 
 
 def curve(table: pd.DataFrame, x: str, lines: Mapping[str, str], xlabel: str, ylabel: str) -> Figure:
-    """Training curves: column `x` against the columns of `lines` (column -> label)."""
+    """Training curves: the columns of `lines` (column -> label) by column `x`."""
     fig, ((ax,),) = style.axes(6.4, 3.6)
     for (column, label), dashes in zip(lines.items(), LINES, strict=False):
         ax.plot(table[x], table[column], dashes, label=label)
@@ -22,10 +21,12 @@ def curve(table: pd.DataFrame, x: str, lines: Mapping[str, str], xlabel: str, yl
 
 
 def duration_curve(table: pd.DataFrame, ylabel: str, paper: Mapping[float, float] | None = None) -> Figure:
-    """A score against `seconds` of voice, with interval, and chance and ceiling where the table has them."""
+    """A score by `seconds` of voice, with interval, and chance and ceiling where the table has them.
+
+    `paper`: its score by seconds, if it reports one.
+    """
     fig, ((ax,),) = style.axes(6.4, 3.8)
-    ax.fill_between(table["seconds"], table["low"], table["high"], color=OURS, **SHADE)
-    ax.plot(table["seconds"], table["value"], "o-", color=OURS, label="ours, 95 % interval")
+    style.bands(ax, {"ours, 95 % interval": table}, "seconds")
     style.references(ax, table["seconds"], table)
     if paper:
         ax.plot(list(paper), list(paper.values()), **PAPER_MARK)
@@ -35,7 +36,7 @@ def duration_curve(table: pd.DataFrame, ylabel: str, paper: Mapping[float, float
     return fig
 
 
-# What the rows and the columns of the confusions of Fig. 4 show, by the name of the comparison in the results.
+# Rows and columns of the confusion matrices of Fig. 4, by the name of the comparison in the results.
 COMPARED = {
     "from_face": ("true face", "face from image"),
     "from_voice": ("true face", "face from voice"),
@@ -44,10 +45,10 @@ COMPARED = {
 
 
 def confusion_matrices(tables: Mapping[str, pd.DataFrame], attribute: str) -> Figure:
-    """Fig. 4: the confusions of one attribute side by side, a panel for each of `COMPARED` that is in `tables`.
+    """Fig. 4: confusion matrices of one attribute, one panel for each of `COMPARED` in `tables`.
 
-    Each comes from `evaluate.confusion`: shares of the row, its clips in `n`. A row without shares stays empty and says
-    why: no clips, or a label that the classifier never saw.
+    Tables of `attributes.confusion`: shares of the row, number of clips in `n`. A row without shares stays empty and
+    says why: no clips, or a label that the classifier never saw.
     """
     rows = max(len(table) for table in tables.values())
     columns = next(iter(tables.values())).columns.drop("n")
@@ -57,18 +58,7 @@ def confusion_matrices(tables: Mapping[str, pd.DataFrame], attribute: str) -> Fi
     fig, (line,) = style.axes(panel * len(tables) + 0.8, max(0.36 * rows, 1.2) + 1.2, ncols=len(tables))
     for ax, (name, table) in zip(line, tables.items(), strict=True):
         shares = table.drop(columns="n")
-        sns.heatmap(
-            100 * shares,
-            ax=ax,
-            vmin=0,
-            vmax=100,
-            cmap="cividis",
-            annot=True,
-            fmt=".0f",
-            annot_kws={"fontsize": "small"},
-            linewidths=1,
-            cbar=False,
-        )
+        style.heatmap(ax, 100 * shares, vmin=0, vmax=100, fmt=".0f", cbar=False)
         notes = ["" if label in shares else ", not learned" for label in table.index]
         counts = zip(table["n"].items(), notes, strict=True)
         ax.set_yticklabels([f"{label}  (n = {n:,}{note})" for (label, n), note in counts], rotation=0)
@@ -80,11 +70,10 @@ def confusion_matrices(tables: Mapping[str, pd.DataFrame], attribute: str) -> Fi
 
 
 def craniofacial_bars(table: pd.DataFrame, detected: pd.DataFrame | None = None) -> Figure:
-    """Fig. 5(c): correlation `r` of each `measure` of the face from voice, and in `random` that of random pairs.
+    """Fig. 5(c): correlation `r` of each `measure` of the face from voice, beside that of `random` pairs.
 
-    `table` compares the decoder's landmarks with the true ones, and may have the `ceiling`; `detected` compares, as the
-    paper did, landmarks found in the faces from voice and from image. Both need low, high and n_speakers; the number of
-    the `paper` may stand in either.
+    `table` compares the decoder's landmarks with the true ones, and may have a `ceiling`; `detected` compares, as the
+    paper did, landmarks detected in the faces from voice and from image. Either may have the value of the `paper`.
     """
     table = table.sort_values("r").reset_index(drop=True)
     sources = {"decoder's landmarks against the true ones": table}
@@ -95,16 +84,15 @@ def craniofacial_bars(table: pd.DataFrame, detected: pd.DataFrame | None = None)
     looks = zip(sources.items(), (0.17, -0.17) if len(sources) > 1 else (0,), (OURS, PALETTE[2]), MARKERS, strict=False)
     for (label, part), shift, colour, marker in looks:
         y = np.arange(len(part)) + shift
-        whiskers = style.whiskers(part["r"], part["low"], part["high"])
-        ax.errorbar(part["r"], y, xerr=whiskers, fmt=marker, color=colour, label=f"{label}, 95 % interval")
+        style.intervals(ax, part, y, "r", fmt=marker, color=colour, label=f"{label}, 95 % interval")
         if "ceiling" in part:
-            ax.plot(part["ceiling"], y, "|", color="black", markersize=11, markeredgewidth=2, label="ceiling")
+            ax.plot(part["ceiling"], y, markersize=11, **CEILING_MARK)
         if "paper" in part:
             ax.plot(part["paper"], y, **PAPER_MARK)
     ax.axvline(table["random"].mean(), **CHANCE_LINE | {"label": "random pairs"})
     for edge in np.arange(1, len(table)) - 0.5:
         ax.axhline(edge, color="0.9", linewidth=0.8)  # between two measures
-    ax.set_yticks(range(len(table)), table["measure"].str.replace("_idx", " index").str.replace("_", " "))
+    ax.set_yticks(range(len(table)), style.words(table["measure"]))
     lowest = min(part["low"].min() for part in sources.values())
     ax.set(xlabel="correlation (Pearson's r)", ylabel="measure", title=f"n = {style.speakers(table)} speakers")
     ax.set(xlim=(min(-0.05, lowest - 0.05), 1), ylim=(-0.6, len(table) - 0.4))
@@ -113,25 +101,23 @@ def craniofacial_bars(table: pd.DataFrame, detected: pd.DataFrame | None = None)
 
 
 def recall_curves(curves: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
-    """R@K against `k` for each named table, from `retrieval.recall`; chance and ceiling of the first."""
+    """R@K by `k`, one line per table of `retrieval.recall`, with chance and ceiling of the first."""
     first = next(iter(curves.values()))
     fig, ((ax,),) = style.axes(6.4, 4.0)
-    for (name, table), colour, marker in zip(curves.items(), PALETTE, MARKERS, strict=False):
-        ax.fill_between(table["k"], table["low"], table["high"], color=colour, **SHADE)
-        ax.plot(table["k"], table["value"], marker=marker, color=colour, label=name)
+    style.bands(ax, curves, "k")
     style.references(ax, first["k"], first)
     ax.set_xscale("log")
     ax.set_xticks(first["k"], [f"{k:g}" for k in first["k"]])
     ax.minorticks_off()
     title = f"n = {style.speakers(first)} speakers; bands: 95 % intervals"
     ax.set(xlabel=xlabel, ylabel="queries whose true face is among them", title=title, ylim=(0, 1))
-    ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    style.percent(ax.yaxis)
     ax.legend()
     return fig
 
 
 def negative_controls(table: pd.DataFrame, margin: float = 0.05) -> Figure:
-    """What a probe reads off predicted features, from `evaluate.negative_controls`: a panel a `metric`."""
+    """Probes of predicted embeddings, from `probes.negative_controls`: one panel per `metric`."""
     panels = {name: rows.reset_index(drop=True) for name, rows in table.groupby("metric", sort=False)}
     sizes = [len(rows) for rows in panels.values()]
     fig, column = style.axes(7.2, 0.4 * sum(sizes) + 1.1 * len(sizes) + 0.5, nrows=len(sizes), height_ratios=sizes)
@@ -139,14 +125,7 @@ def negative_controls(table: pd.DataFrame, margin: float = 0.05) -> Figure:
         chance = rows["chance"].iloc[0]
         ax.axvspan(chance - margin, chance + margin, color="0.88", label=f"chance ± {margin:g}")
         ax.axvline(chance, **CHANCE_LINE)
-        ax.errorbar(
-            rows["value"],
-            range(len(rows)),
-            xerr=style.whiskers(rows["value"], rows["low"], rows["high"]),
-            fmt="o",
-            color=OURS,
-            label="probe, 95 % interval",
-        )
+        style.intervals(ax, rows, range(len(rows)), label="probe, 95 % interval")
         style.named_rows(ax, rows["control"], rows["n_speakers"])
         ax.set_xlim(min(chance - 0.2, rows["low"].min() - 0.02), max(chance + 0.2, rows["high"].max() + 0.02))
         ax.set_xlabel({"auc": "AUC", "r": "Pearson's r"}[metric])

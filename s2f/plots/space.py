@@ -1,4 +1,4 @@
-"""Figures of the feature space: maps of it (Fig. 14 of the paper), exaggerated faces, failures (Fig. 12)."""
+"""The embedding space: projections (Fig. 14 of the paper), exaggerated faces, failures (Fig. 12)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,9 +16,9 @@ from s2f.plots.style import MARKERS, OURS, PALETTE, PAPER_MARK, QUIET, SHADE
 def feature_map(
     points: Float[np.ndarray, "n 2"], trustworthiness: float, method: str, sides: Sequence[str], labels: pd.DataFrame
 ) -> Figure:
-    """One projection of all features: a row of panels for each of the `sides`, a column for each of the `labels`.
+    """One projection of all embeddings: a row of panels for each of the `sides`, a column for each of the `labels`.
 
-    Each label has its own colour and mark; behind them stand the other sides in grey. Coordinates have no unit.
+    Each label has its own colour and mark; the other sides are in grey. Coordinates have no unit.
     """
     sides = np.asarray(sides)
     rows = pd.unique(sides)
@@ -45,10 +45,13 @@ def feature_map(
 def exaggeration_curves(
     table: pd.DataFrame, strengths: Mapping[str, float], names: Sequence[str], paper: Mapping[str, float]
 ) -> Figure:
-    """What exaggeration k does: to how much faces differ, and to what is read off them, how rightly and how surely.
+    """Effect of exaggeration k on the variance of faces, and on accuracy and certainty of predicted attributes.
 
-    `table`: from `feature_space.appearance`; `strengths`: k of those of its arms that are shown; `names`: the labels
-    read; `paper`: its ratio of standard deviations by arm, where it has one.
+    Args:
+        table: of `feature_space.appearance`.
+        strengths: k of each arm to be shown.
+        names: the attributes.
+        paper: the paper's ratio of standard deviations by arm, where it reports one.
     """
     fig, (panels,) = style.axes(3.1 * (1 + len(names)), 3.6, ncols=1 + len(names))
     ks = list(strengths.values())
@@ -94,7 +97,7 @@ def failure_gallery(
     captions: Sequence[str],
     kinds: Mapping[str, Int[np.ndarray, "_"]],
 ) -> Figure:
-    """Failures by kind, two kinds side by side: for the rows of each kind the faces of all arms, captioned."""
+    """Failures by kind, two kinds side by side: for the clips (rows of `arms`) of each, the faces of all arms."""
     across = max(1, *(len(rows) for rows in kinds.values()))
     down = -(-len(kinds) // 2)
     fig = Figure(figsize=(2 * (1.1 * across + 1.0), down * (1.1 * len(arms) + 0.8)), layout="constrained")

@@ -60,13 +60,6 @@ def test_charts_name_their_axes_and_say_how_many_speakers(draw, rng):
     assert any("n = " in text for text in texts + legends)
 
 
-@each_chart
-def test_a_figure_is_saved_as_the_same_bytes_twice(draw, tmp_path):
-    for turn in "ab":
-        style.save(draw(np.random.default_rng(3)), tmp_path / f"{turn}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
 def test_the_verdict_on_a_control_shows_in_marker_and_legend(rng):
     fig = equivalence(rng)
     drawn = {line.get_xdata()[0] for line in fig.axes[0].lines if line.get_marker() in style.MARKERS}

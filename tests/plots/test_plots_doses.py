@@ -1,4 +1,4 @@
-"""Figures of the dose-response experiments name their axes and their speakers, and are the same bytes each time."""
+"""Figures of the dose-response experiments name their axes and their speakers."""
 
 import numpy as np
 import pandas as pd
@@ -34,14 +34,12 @@ def maps():
 
 
 @pytest.mark.parametrize("draw", [curves, slopes, maps])
-def test_panels_are_named_speakers_counted_and_bytes_the_same(draw, tmp_path):
+def test_panels_are_named_and_speakers_counted(draw):
     figure = draw()
     panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     assert len(panels) == 2 and all(ax.get_xlabel() for ax in panels) and panels[0].get_ylabel()
     texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert any("n = 40" in text for text in texts + [ax.get_title(loc="left") for ax in panels])
-    one, two = (style.save(draw(), tmp_path / f"{turn}.png") and (tmp_path / f"{turn}.png") for turn in "ab")
-    assert one.read_bytes() == two.read_bytes()
 
 
 def test_curves_show_the_world_only_where_it_is_known():

@@ -1,4 +1,4 @@
-"""Figures of the audit name their panels and speakers, mark what is beyond luck, and are the same bytes each time."""
+"""Figures of the audit name their panels and speakers, mark what is beyond luck."""
 
 import numpy as np
 import pandas as pd
@@ -33,13 +33,10 @@ def plants():
 
 
 @pytest.mark.parametrize("draw", [metrics, plants])
-def test_panels_are_named_speakers_counted_and_bytes_the_same(draw, tmp_path):
+def test_panels_are_named_and_speakers_counted(draw):
     figure = draw()
     assert len(figure.axes) == 2 and all(ax.get_xlabel() and ax.get_title(loc="left") for ax in figure.axes)
     assert all("n = " in label.get_text() for label in figure.axes[0].get_yticklabels())
-    for turn in "ab":
-        style.save(draw(), tmp_path / f"{turn}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_a_panel_says_which_way_is_better_and_what_is_beyond_luck():

@@ -66,13 +66,6 @@ def test_figures_name_their_axes_and_say_how_many_speakers(draw, rng):
     assert any("n = " in text for text in texts)
 
 
-@each_figure
-def test_a_figure_is_saved_as_the_same_bytes_twice(draw, tmp_path):
-    for turn in "ab":
-        style.save(draw(np.random.default_rng(3)), tmp_path / f"{turn}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
 def test_a_group_too_small_for_a_number_is_left_out(rng):
     labels = [label.get_text() for label in top_matches(rng).axes[0].get_yticklabels()]
     assert any("G1" in label for label in labels) and not any("G2" in label for label in labels)

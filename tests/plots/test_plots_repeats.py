@@ -50,13 +50,6 @@ def test_charts_name_their_axes_and_say_how_many_speakers(draw, rng):
     assert any("n = " in text for text in texts)
 
 
-@pytest.mark.parametrize("draw", [angle_distributions, language_shifts, fusion_curve, strips])
-def test_a_figure_is_saved_as_the_same_bytes_twice(draw, tmp_path):
-    for turn in "ab":
-        style.save(draw(np.random.default_rng(3)), tmp_path / f"{turn}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
 def test_a_strip_finds_the_face_of_each_speaker_and_name(rng):
     axes = strips(rng).axes
     assert [ax.get_title() for ax in axes[:2]] == ["F, 30\nG1", "M, 50\nG1"]
