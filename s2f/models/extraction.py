@@ -1,17 +1,17 @@
 """Features of many files, by pretrained networks, Praat and the colour of the skin; an interruption keeps blocks."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
-from joblib import Memory, Parallel, delayed
-from tqdm.auto import tqdm
 
 from s2f.models import pretrained
 from s2f.signal import audio, colour, voice_statistics
 from s2f.signal.images import read_image
+from s2f.study import blocks, code
 from s2f.study.paths import UserError
 
 BLOCK = 32  # files
@@ -51,20 +51,25 @@ def hear(paths: Sequence[Path], kept: Path | None, workers: int, seconds: float)
 
 
 def _blocks(work: Callable[..., Arrays], paths: Sequence[Path], kept: Path | None, workers: int, *settings) -> Arrays:
-    """One block after another, `workers` at a time; a block that lies in the folder `kept` is not made again."""
-    jobs = [list(paths[start : start + BLOCK]) for start in range(0, len(paths), BLOCK)]
-    made = Parallel(workers, return_as="generator")(delayed(_block)(work, kept, job, *settings) for job in jobs)
-    parts = list(tqdm(made, total=len(jobs), unit=f"{BLOCK} files"))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    """The arrays that `work` makes of the files, by `workers` processes; blocks in `kept` are not made again."""
+    parts = [list(paths[start : start + BLOCK]) for start in range(0, len(paths), BLOCK)]
+    jobs = [partial(work, part, *settings) for part in parts]
+    if kept is None:
+        made = blocks.compute(jobs, workers)
+    else:
+        files = [kept / f"{work.__name__.strip('_')}-{_key(work, part, settings)}.npz" for part in parts]
+        blocks.keep(dict(zip(files, jobs, strict=True)), workers)
+        made = [blocks.load(file) for file in files]
+    return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}
 
 
-def _block(work: Callable[..., Arrays], kept: Path | None, paths: list[Path], *settings) -> Arrays:
+def _key(work: Callable[..., Arrays], paths: list[Path], settings: tuple) -> str:
     # A block is known by the names and sizes of its files, wherever their folder lies.
-    names = [(path.parent.name, path.name, path.stat().st_size if path.is_file() else -1) for path in paths]
-    return Memory(kept, verbose=0).cache(work, ignore=["paths"])(paths, names, *settings)
+    files = [(path.parent.name, path.name, path.stat().st_size if path.is_file() else -1) for path in paths]
+    return hashlib.sha256(repr((files, settings, code.digest(work))).encode()).hexdigest()[:24]
 
 
-def _see(paths: list[Path], names: list[tuple]) -> Arrays:
+def _see(paths: list[Path]) -> Arrays:
     images = [read_image(path) for path in paths]
     found = [_face_reader()(image) for image in images]
     nobody = pretrained.Face(np.full(pretrained.FACE_DIM, np.nan), np.full((68, 2), np.nan), np.nan, np.nan)
@@ -72,7 +77,7 @@ def _see(paths: list[Path], names: list[tuple]) -> Arrays:
     return columns | {"skin": colour.angles(images, columns["landmarks"])}
 
 
-def _find_landmarks(paths: list[Path], names: list[tuple]) -> Arrays:
+def _find_landmarks(paths: list[Path]) -> Arrays:
     finder = _landmark_finder()  # whose own error, a missing package, is no reason to set pictures aside
     found, reasons = [], []
     for path in paths:
@@ -82,14 +87,14 @@ def _find_landmarks(paths: list[Path], names: list[tuple]) -> Arrays:
             landmarks, reason = None, str(error)
         found.append(np.full((68, 2), np.nan) if landmarks is None else landmarks)
         reasons.append(reason if landmarks is None else "")
-    return {"landmarks": np.stack(found), "reason": np.array(reasons, dtype=object)}
+    return {"landmarks": np.stack(found), "reason": np.array(reasons)}
 
 
-def _face_on(paths: list[Path], names: list[tuple]) -> Arrays:
+def _face_on(paths: list[Path]) -> Arrays:
     return {"frontal": np.array([_face_reader().frontal(read_image(path)) for path in paths])}
 
 
-def _hear(paths: list[Path], names: list[tuple], seconds: float) -> Arrays:
+def _hear(paths: list[Path], seconds: float) -> Arrays:
     rows = []
     for path in paths:
         wave = audio.read(path, seconds)

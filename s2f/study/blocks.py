@@ -48,10 +48,10 @@ def _write(path: Path, job: partial[Arrays]) -> None:
         np.savez(temporary, **job())
 
 
-def load(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
-    """One array of a finished block."""
+def load(path: Path, *names: str) -> Arrays:
+    """The arrays of a finished block, or only those of these names."""
     with np.load(path) as arrays:
-        return arrays[name]
+        return {name: arrays[name] for name in names or arrays}
 
 
 def compute(jobs: Sequence[partial], workers: int, *, modules: Collection[str] = (), finished: int = 0) -> list:

@@ -6,7 +6,7 @@ of the CPU, one a face, so a picture does not depend on its batch. One thread is
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,6 @@ from s2f.synthetic.skin import Colour, Light, landmarks, noise, paint, power, rg
 
 PIVOT = (0.0, -20.0, 10.0)  # mm: the point that turns stay about
 SIDE = 208.0  # mm: side of the picture
-SIDE_SHARE = 1.18  # the same as a share of the face's height, hairline to chin
 HAIRLINE = 68.0  # mm above the eye line, of an average face
 BOUNDS = {  # beyond which a random nuisance must not go
     "yaw": (-0.7, 0.7), "pitch": (-0.3, 0.3), "roll": (-0.4, 0.4), "persp": (0.0, 0.0015), "zoom": (0.7, 1.4),
@@ -89,22 +88,24 @@ def render(
     nuisance: dict[str, Tensor] | None = None,
     size: int = 64,
     *,
-    crop: Literal["mm", "face"] = "mm",
     chunk: int = 16,
 ) -> Rendered:
     """Pictures of faces and their landmarks, on the device of `identity`.
 
-    identity: every one of `PARAMETERS`, [batch] each. nuisance: any of `NUISANCE`, [batch] each; the others
-    are canonical. crop: "mm" keeps absolute size, as if the camera's distance were known; "face" scales a
-    face to a fixed height, as a detector does; both centre it. `chunk` faces at a time give the same bits.
+    Args:
+        identity: every one of `PARAMETERS`, (batch,) each.
+        nuisance: any of `NUISANCE`, (batch,) each; the others are canonical.
+        size: side of the picture, px; it shows `SIDE` mm, centred on the face, as if the camera's distance were known.
+        chunk: faces rendered at a time; it changes no bit of the result.
+
     Landmarks are anatomical points: a turned head may hide them, and a shifted picture cut them off.
-    UserError: a parameter missing, unknown, not finite or out of its range, or a wrong shape, size or crop.
+
+    Raises:
+        UserError: for a parameter missing, unknown, not finite or out of its range, or a wrong shape or size.
     """
     # So that the points of a face fill whole vector registers, also at half size: no chunk changes a bit.
     if size < 16 or size % 16:
         raise UserError(f"The size of a picture must be a multiple of 16 pixels, not {size}.")
-    if crop not in ("mm", "face"):
-        raise UserError(f'The crop must be "mm" or "face", not {crop!r}.')
     if chunk < 1:
         raise UserError(f"The chunk must be at least 1 face, not {chunk}.")
     identity, nuisance = _checked(identity, nuisance or {})
@@ -112,21 +113,19 @@ def render(
     for start in range(0, len(identity["age"]), chunk):
         p = Identity(**{name: values[start : start + chunk] for name, values in identity.items()})
         n = Nuisance(**{name: values[start : start + chunk] for name, values in nuisance.items()})
-        parts.append(_render(p, n, size, crop))
+        parts.append(_render(p, n, size))
     images, landmarks = zip(*parts, strict=True)
     return Rendered(torch.cat(images), torch.cat(landmarks))
 
 
 @torch.no_grad()
-def canonical_landmarks(
-    identity: dict[str, Tensor], size: int = 64, *, crop: Literal["mm", "face"] = "mm"
-) -> Float[Tensor, "batch 68 2"]:
+def canonical_landmarks(identity: dict[str, Tensor], size: int = 64) -> Float[Tensor, "batch 68 2"]:
     """The landmarks that `render` gives with the canonical picture, without the picture."""
     identity, nuisance = _checked(identity, {})
 
     def of(rows: slice) -> Tensor:
         p, n = Identity(**_rows(identity, rows)), Nuisance(**_rows(nuisance, rows))
-        return _project(_camera(p, n, crop), landmarks(build(p, n)), size)
+        return _project(_camera(p, n), landmarks(build(p, n)), size)
 
     faces = len(identity["age"])
     return torch.cat([of(slice(start, start + CHUNK)) for start in range(0, faces, CHUNK)])
@@ -161,9 +160,9 @@ def _checked(identity: dict[str, Tensor], nuisance: dict[str, Tensor]) -> tuple[
     return {name: columns[name] for name in PARAMETERS}, {name: columns[name] for name in NUISANCE}
 
 
-def _render(p: Identity, n: Nuisance, size: int, crop: str) -> tuple[Tensor, Tensor]:
+def _render(p: Identity, n: Nuisance, size: int) -> tuple[Tensor, Tensor]:
     head = build(p, n)
-    camera = _camera(p, n, crop)
+    camera = _camera(p, n)
     pixel = camera.side / size
     rays, march, inside = _find_surface(head, camera, size)
     x, y, z = rays.at(march.t)
@@ -184,14 +183,14 @@ def _render(p: Identity, n: Nuisance, size: int, crop: str) -> tuple[Tensor, Ten
     return _add_grain(image, n), _project(camera, landmarks(head), size)
 
 
-def _camera(p: Identity, n: Nuisance, crop: str) -> Camera:
+def _camera(p: Identity, n: Nuisance) -> Camera:
     cos_y, sin_y, cos_p, sin_p = n.yaw.cos(), n.yaw.sin(), n.pitch.cos(), n.pitch.sin()
     cos_r, sin_r, one, zero = n.roll.cos(), n.roll.sin(), torch.ones_like(n.yaw), torch.zeros_like(n.yaw)
     roll = torch.cat([cos_r, -sin_r, zero, sin_r, cos_r, zero, zero, zero, one], 1).view(-1, 3, 3)
     pitch = torch.cat([one, zero, zero, zero, cos_p, -sin_p, zero, sin_p, cos_p], 1).view(-1, 3, 3)
     yaw = torch.cat([cos_y, zero, sin_y, zero, one, zero, -sin_y, zero, cos_y], 1).view(-1, 3, 3)
     chin = NASION - p.face_h
-    side = SIDE_SHARE * (HAIRLINE - chin) if crop == "face" else torch.full_like(chin, SIDE)
+    side = torch.full_like(chin, SIDE)
     return Camera(roll @ pitch @ yaw, side / n.zoom, n.dx, n.dy + (HAIRLINE + chin) / 2, n.persp)
 
 

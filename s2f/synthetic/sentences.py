@@ -68,23 +68,6 @@ SPANISH = (
     "La maestra pidió que cada alumno trajera una fruta, un lápiz y una fotografía.",
 )
 
-ITALIAN = (
-    "Il gatto del vicino dorme ogni pomeriggio sulla sedia accanto alla finestra aperta.",
-    "Domani mattina prenderemo il treno delle sette per arrivare al mare prima di pranzo.",
-    "Mia sorella ha comprato una giacca verde e un paio di scarpe molto eleganti.",
-    "Se smette di piovere, possiamo fare una lunga passeggiata lungo il fiume.",
-    "Il vecchio pescatore racconta storie incredibili ai ragazzi seduti sul molo.",
-    "Vuoi un bicchiere d'acqua fresca oppure preferisci una tazza di tè caldo?",
-    "La maestra scrisse sulla lavagna cinque parole difficili e chiese silenzio.",
-    "Nel bosco dietro la chiesa crescono funghi, castagne e piccole fragole rosse.",
-    "Ogni giovedì il mercato si riempie di voci, profumi e colori vivaci.",
-    "Qualcuno ha dimenticato un ombrello giallo sotto il tavolo della cucina.",
-    "Il fornaio accende il forno alle quattro e prepara pane croccante per tutto il paese.",
-    "Sul tetto della vecchia stazione riposano i piccioni quando tramonta il sole.",
-    "Mio nonno coltiva pomodori, zucchine e basilico in un orto vicino al ruscello.",
-    "Abbiamo aspettato a lungo, ma l'autobus per il castello non è mai arrivato.",
-)
-
 MANDARIN = (
     "今天早上天气很好，我们一起去公园散步，还看见了几只白鸟。",
     "我哥哥每天骑自行车上班，路上常常买一杯热豆浆。",
@@ -119,14 +102,12 @@ HINDI = (
     "जब बस देर से आई तो सब लोग पेड़ की छाया में बैठ गए।",
 )
 
-# One entry per language of `s2f.synthetic.speech.LANGUAGES`; the two Englishes read the same text.
+# One entry per language of `s2f.synthetic.speech.LANGUAGES`.
 SENTENCES = {
     "en-us": ENGLISH,
-    "en-gb": ENGLISH,
     "de": GERMAN,
     "fr": FRENCH,
     "es": SPANISH,
-    "it": ITALIAN,
     "cmn": MANDARIN,
     "hi": HINDI,
 }

@@ -48,11 +48,9 @@ class Language(NamedTuple):
 
 LANGUAGES = {
     "en-us": Language("en-us", 0.827, 0.22),
-    "en-gb": Language("en", 0.829, 0.22),
     "de": Language("de", 0.8, 0.225),
     "fr": Language("fr", 0.786, 0.205),
     "es": Language("es", 0.831, 0.22),
-    "it": Language("it", 0.756, 0.25),
     "cmn": Language("cmn-latn-pinyin", 0.466, 0.2),
     "hi": Language("hi", 0.818, 0.235),
 }
@@ -283,13 +281,5 @@ REINSTALL = "install the wheel of this machine with `pip install --force-reinsta
 # From eSpeak NG's speak_lib.h.
 SYNCHRONOUS, DO_NOT_EXIT, RATE, BY_CHARACTER, UTF8 = 2, 0x8000, 1, 1, 1
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-SYNTH_ARGUMENTS = [
-    ctypes.c_char_p,
-    ctypes.c_size_t,
-    ctypes.c_uint,
-    ctypes.c_int,
-    ctypes.c_uint,
-    ctypes.c_uint,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-]
+SYNTH_ARGUMENTS = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, *2 * [ctypes.c_uint]]
+SYNTH_ARGUMENTS += 2 * [ctypes.c_void_p]

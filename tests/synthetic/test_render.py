@@ -78,16 +78,15 @@ def test_outline_follows_the_widths_of_face_and_jaw():
 
 def test_landmarks_have_the_order_of_ibug_and_lie_in_the_picture():
     faces = crowd(64)
-    for crop in ("mm", "face"):
-        x, y = render(faces, size=16, crop=crop).landmarks.unbind(2)
-        assert ((x > 0) & (x < 16) & (y > 0) & (y < 16)).all()
-        for run in ([*range(17)], [*range(17, 27)], [*range(31, 36)], [36, 37, 38, 39, 42, 43, 44, 45]):
-            assert (x[:, run].diff() > 0).all()  # from the image's left to its right
-        for run in ([*range(48, 55)], [54, 55, 56, 57, 58, 59, 48][::-1], [60, 61, 62, 63, 64], [67, 66, 65]):
-            assert (x[:, run].diff() > 0).all()
-        assert (y[:, 27:31].diff() > 0).all()
-        above, below = [19, 37, 38, 43, 44, 27, 33, 62, 57], [37, 41, 40, 47, 46, 33, 51, 57, 8]
-        assert (y[:, above] < y[:, below]).all()
+    x, y = render(faces, size=16).landmarks.unbind(2)
+    assert ((x > 0) & (x < 16) & (y > 0) & (y < 16)).all()
+    for run in ([*range(17)], [*range(17, 27)], [*range(31, 36)], [36, 37, 38, 39, 42, 43, 44, 45]):
+        assert (x[:, run].diff() > 0).all()  # from the image's left to its right
+    for run in ([*range(48, 55)], [54, 55, 56, 57, 58, 59, 48][::-1], [60, 61, 62, 63, 64], [67, 66, 65]):
+        assert (x[:, run].diff() > 0).all()
+    assert (y[:, 27:31].diff() > 0).all()
+    above, below = [19, 37, 38, 43, 44, 27, 33, 62, 57], [37, 41, 40, 47, 46, 33, 51, 57, 8]
+    assert (y[:, above] < y[:, below]).all()
 
 
 def test_chin_stays_in_the_picture_over_the_whole_range():
@@ -152,13 +151,10 @@ def test_a_picture_does_not_depend_on_its_batch(chunk, size, seed):
     assert torch.equal(alone.image[0], together.image[4])
 
 
-def test_crops():
-    faces = average(2, face_h=[100.0, 130.0])
-    by_mm, by_face = (render(faces, size=64, crop=crop).landmarks for crop in ("mm", "face"))
-    heights = [landmarks[:, 8, 1] - landmarks[:, 27, 1] for landmarks in (by_mm, by_face)]
-    assert heights[0][1] / heights[0][0] == pytest.approx(1.3, abs=1e-4)
-    # The detector's crop is a share of the height from chin to average hairline, 60 mm above the nasion.
-    assert heights[1][1] / heights[1][0] == pytest.approx(1.3 * 160 / 190, abs=1e-4)
+def test_a_larger_face_is_drawn_larger():
+    landmarks = render(average(2, face_h=[100.0, 130.0]), size=64).landmarks
+    height = landmarks[:, 8, 1] - landmarks[:, 27, 1]
+    assert height[1] / height[0] == pytest.approx(1.3, abs=1e-4)
 
 
 def test_texture_belongs_to_the_person_and_noise_to_the_picture():

@@ -163,7 +163,8 @@ def _join_recordings(recordings: list[Block], photos: int, folder: Path) -> pd.D
 def _packed(block: Block, photos: int, writer: ShardWriter) -> pd.DataFrame:
     """Append the recordings of a block; their rows of the manifest."""
     count = block.arguments["clips"]
-    audio, truth = (blocks.load(block.path, name) for name in ("audio", "truth"))
+    made = blocks.load(block.path)
+    audio, truth = made["audio"], made["truth"]
     places = [writer.append(clip) for clip in audio]
     clip = np.tile(np.arange(count), len(block.rows))
     speakers = block.rows.loc[block.rows.index.repeat(count)]
@@ -191,15 +192,15 @@ def _join_faces(faces: list[Block], folder: Path) -> pd.DataFrame:
     photographs = speakers.loc[speakers.index.repeat(faces[0].arguments["photos"])].reset_index(drop=True)
     tables.write(photographs, "photographs", folder / "photos.parquet")
     for name, rows in (("wild", len(photographs)), ("canonical", len(speakers)), ("landmarks", len(speakers))):
-        first = blocks.load(faces[0].path, name)
+        first = blocks.load(faces[0].path, name)[name]
         with replacing(folder / f"{name}.npy") as temporary:
             joined, start = open_memmap(temporary, "w+", first.dtype, (rows, *first.shape[1:])), 0
             for block in faces:
-                part = blocks.load(block.path, name)
+                part = blocks.load(block.path, name)[name]
                 joined[start : start + len(part)] = part
                 start += len(part)
             joined.flush()
-    nuisance = np.concatenate([blocks.load(block.path, "nuisance") for block in faces])
+    nuisance = np.concatenate([blocks.load(block.path, "nuisance")["nuisance"] for block in faces])
     taken = pd.DataFrame(nuisance, columns=list(render.NUISANCE))
     return taken.assign(glasses=taken["glasses"].astype(int))
 
