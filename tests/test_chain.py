@@ -236,7 +236,7 @@ def test_an_edit_of_the_library_that_changes_no_code_runs_no_notebook(study):
 def test_a_line_of_the_statistics_runs_what_uses_it_and_no_training(study):
     path = study / LIBRARY_FILE
     before, function, after = path.read_text().partition("\ndef interval(")
-    path.write_text(before + function + after.replace("    return ", "    assert True\n    return ", 1))
+    path.write_text(before + function + after.replace("\n    return ", "\n    assert True\n    return ", 1))
     done = dvc(study, "repro", "source")
     assert f"40_evaluate: {LIBRARY_FILE}\n" in done.stdout
     again = set(ran(dvc(study, "repro", "--dry")))
