@@ -5,12 +5,14 @@ checkpoint. On one machine the resumed weights and the curve are bit-identical, 
 deterministic kernel (torch warns of it), as the image warp of the face decoder.
 """
 
+import ctypes
 import fcntl
 import hashlib
 import io
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -121,19 +123,27 @@ def fit(
 
 
 def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device) -> None:
-    """Gradients of the loss; on the CPU computed again where they are not finite although the loss is.
+    """Gradients of a loss; on the CPU computed again where they are not finite although the loss is.
 
-    oneDNN's bfloat16 kernels for processors with AMX gave a weight's gradient of NaN about once in 500 steps on a shared
-    machine, from inputs of which the same kernel makes a finite one when asked again. Elsewhere the check would make the
-    device wait at each step.
+    oneDNN's bfloat16 kernels for processors with AMX read memory that nobody wrote, which does no harm unless it looks like
+    NaN: seen about once in 500 steps, in the gradient of one layer's weights. Memory that was given back to the system comes
+    back as zeros, so the gradient is then what it would have been. On a GPU the check would make the device wait.
     """
-    again = device.type == "cpu" and bool(torch.isfinite(loss))
-    adam.zero_grad()
-    loss.backward(retain_graph=again)
+    attempts = 3 if device.type == "cpu" and torch.isfinite(loss) else 1
     weights = [weight for group in adam.param_groups for weight in group["params"]]
-    if again and not all(torch.isfinite(weight.grad).all() for weight in weights if weight.grad is not None):
+    for attempt in range(1, attempts + 1):
         adam.zero_grad()
-        loss.backward()
+        loss.backward(retain_graph=attempt < attempts)
+        if attempt == attempts or all(torch.isfinite(weight.grad).all() for weight in weights if weight.grad is not None):
+            return
+        _release_free_memory()
+
+
+def _release_free_memory() -> None:
+    """Give the memory that the C library keeps for later back to the system, where it can do that (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def exponential(start: float, factor: float, every: int) -> Callable[[int], float]:
