@@ -283,7 +283,7 @@ def what_survives(
     true: pd.DataFrame,
     resampling: Resampling,
     dims: int,
-    within: str = "sex",
+    within: str | None = "sex",
 ) -> pd.DataFrame:
     """1:2 matching by changed recordings, and attributes read off the faces drawn from them. One clip for each speaker.
 
@@ -299,12 +299,15 @@ def what_survives(
         true: true labels of the test speakers.
         resampling: how intervals are made.
         dims: directions of the likelihood ratio.
-        within: the column of `true` within which people are compared as well.
+        within: the column of `true` within which people are compared as well; None leaves that out.
     """
     fitted = {arm: LikelihoodRatio.fit(features[~test], faces[~test], dims) for arm, features in voices.items()}
     as_trained = dict.fromkeys(voices, fitted[INTACT])
-    speakers, tables = np.arange(len(true)), {}
-    for name, strata in {"matching": np.zeros(len(true)), f"matching_within_{within}": true[within]}.items():
+    speakers, tables = np.arange(int(test.sum())), {}
+    compared = {"matching": np.zeros(len(speakers))}
+    if within is not None:
+        compared[f"matching_within_{within}"] = true[within]
+    for name, strata in compared.items():
         for how, score in {"": as_trained, "_anew": fitted}.items():
             own = {arm: matched(features[test], faces[test], score[arm], strata) for arm, features in voices.items()}
             tables[name + how] = survival(own, 0.5, speakers, resampling)

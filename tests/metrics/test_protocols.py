@@ -314,6 +314,15 @@ def test_strata_without_trials_are_empty_not_an_error(rng):
     assert found["value"].isna().all() and (found["n_speakers"] == 0).all()
 
 
+def test_where_only_the_sex_is_known_and_no_best_observer_the_rest_is_left_out(rng):
+    people, voices, faces = town(rng, n=20)
+    known = people[["sex"]]
+    trial_lists = protocols.draw_lists(known, voices.index, faces.index, draws=1, seed=1)
+    found = protocols.evaluate(trial_lists, {"arm": Arm(voices, faces)}, {}, None, QUICK, {})
+    assert list(found["matching"]["stratum"].unique()) == list(protocols.strata(known)) == ["U", "G"]
+    assert all("ceiling" not in table for table in found.values())
+
+
 def test_bad_requests_say_what_to_do(rng):
     people, voices, faces = town(rng, n=8)
     played, _ = lists(people, voices, faces)

@@ -269,3 +269,9 @@ def test_bad_requests_say_what_to_do(rng):
         similarity.pairwise(pred, true, "euclid")
     with pytest.raises(UserError, match="matched and unmatched"):
         verification.verification(verification.trials(pred, true, speakers, seed=0).query("same"), QUICK)
+
+
+def test_a_gallery_of_more_faces_than_there_are_people_is_refused():
+    ranks = retrieval.Ranks(np.array([0, 3]), np.array([0, 0]), others=4)
+    with pytest.raises(UserError, match="gallery of 10 .* 5 people"):
+        retrieval.recall_at(ranks, 1, size=10)
