@@ -125,16 +125,18 @@ def fit(
 def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device) -> None:
     """Gradients of a loss; on the CPU computed again where they are not finite although the loss is.
 
-    oneDNN's bfloat16 kernels for processors with AMX read memory that nobody wrote, which does no harm unless it looks like
-    NaN: seen about once in 500 steps, in the gradient of one layer's weights. Memory that was given back to the system comes
-    back as zeros, so the gradient is then what it would have been. On a GPU the check would make the device wait.
+    oneDNN's bfloat16 kernels for processors with AMX read memory that nobody wrote, which does no harm unless it looks
+    like NaN: seen about once in 500 steps, in the gradient of one layer's weights. Memory that was given back to the
+    system comes back as zeros, so the second gradient is what the first should have been. On a GPU the check would make
+    the device wait at each step.
     """
     attempts = 3 if device.type == "cpu" and torch.isfinite(loss) else 1
     weights = [weight for group in adam.param_groups for weight in group["params"]]
     for attempt in range(1, attempts + 1):
         adam.zero_grad()
         loss.backward(retain_graph=attempt < attempts)
-        if attempt == attempts or all(torch.isfinite(weight.grad).all() for weight in weights if weight.grad is not None):
+        gradients = (weight.grad for weight in weights if weight.grad is not None)
+        if attempt == attempts or all(torch.isfinite(gradient).all() for gradient in gradients):
             return
         _release_free_memory()
 

@@ -175,12 +175,14 @@ def test_no_checkpoint_holds_a_loss_that_is_not_finite(tmp_path, uninterrupted):
 
 
 def test_a_second_training_of_a_run_waits_for_the_first(tmp_path, uninterrupted, capsys):
-    first = threading.Thread(target=toy_fit, args=(tmp_path,), kwargs={"pause": 0.02})
-    first.start()
-    while not (tmp_path / "curve.csv").exists():
-        time.sleep(0.01)
-    model, _ = toy_fit(tmp_path, interrupt_at=0)  # no step is left to run, so nothing stops it
-    first.join()
+    program = f"import pathlib, test_loop\ntest_loop.toy_fit(pathlib.Path({str(tmp_path)!r}), pause=0.1)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL) as first:
+        while not (tmp_path / "curve.csv").exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        model, _ = toy_fit(tmp_path, interrupt_at=0)  # no step is left to run, so nothing stops it
+    assert first.returncode == 0
     assert "waiting for it to leave" in capsys.readouterr().out
     assert outcome(tmp_path, model) == uninterrupted
 
