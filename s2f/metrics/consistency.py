@@ -1,4 +1,4 @@
-"""One speaker heard again: how alike the predictions for segments, recordings, languages and several clips are."""
+"""Consistency of the predictions for one speaker: over segments, recordings, languages and several clips."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -48,10 +48,10 @@ def segments(clips: pd.DataFrame, seconds: float) -> pd.DataFrame:
 
 
 def segment_angles(features: Segments) -> dict[str, Float[np.ndarray, "all_segments"]]:
-    """Fig. 10 of the paper: mean angle (degrees) of each segment to others, speaker by speaker.
+    """Fig. 10 of the paper: mean angle (degrees) of each segment to other segments, by kind of pair.
 
     `same_recording`: to the other segments of its recording; `same_speaker`: to those of the speaker's other
-    recordings; `other_speakers`: to those of everybody else. UserError unless there are two of each kind.
+    recordings; `other_speakers`: to those of everybody else. UserError unless there are two of each.
     """
     speakers, recordings, segments, dim = features.shape
     if min(speakers, recordings, segments) < 2:
@@ -86,10 +86,10 @@ def _mean_angles(
 
 
 def segment_consistency(features: Segments, resampling: Resampling) -> dict[str, dict[str, dict[str, float]]]:
-    """Means of `segment_angles` in `degrees`, and in `intraclass` how much two segments have in common.
+    """Means of `segment_angles` (`degrees`), and `intraclass` correlations of segments.
 
-    The variance of the features, summed over dimensions, is split into that between speakers, between the recordings
-    of a speaker, and between the segments of a recording (nested analysis of variance). Segments of one recording
+    A nested analysis of variance, summed over dimensions, splits the variance of the embeddings into parts between
+    speakers, between the recordings of a speaker, and between the segments of a recording. Segments of one recording
     share the first two parts (`segments`), segments of two recordings only the first (`recordings`). UserError as in
     `segment_angles`.
     """
@@ -128,10 +128,10 @@ def _shared_variance(features: Segments, unit: str, resampling: Resampling) -> E
 
 
 def positions(features: Features, groups: Column, means: pd.DataFrame) -> pd.DataFrame:
-    """Where each clip lies on the line from the mean face of its speaker's group (0) to that of each other group (1).
+    """Position of each clip on the line from the mean face of its speaker's group (0) to that of each other group (1).
 
-    `means`: a mean feature a group (rows). A column a group, NaN for the speaker's own. UserError for a speaker of a
-    group without a mean.
+    `means`: the mean embedding of each group (row). A column per group, NaN for the speaker's own. UserError for a group
+    without a mean.
     """
     groups = np.asarray(groups)
     if missing := sorted(set(groups) - set(means.index)):
@@ -148,12 +148,17 @@ def positions(features: Features, groups: Column, means: pd.DataFrame) -> pd.Dat
 def language_shifts(
     clips: pd.DataFrame, features: Features, means: pd.DataFrame, native: Mapping[str, str]
 ) -> pd.DataFrame:
-    """How far each speaker moves with each language but the first, on the line to the group whose language it is.
+    """Shift of each speaker's face with each language but the first, towards the group whose language it is.
 
-    `clips` names the `speaker_id`, `group`, `language` and `home` (group of the language) of each clip, `means` are
-    those of `positions`, `native` is the first language of each group, which everybody must speak (UserError). One row
-    a speaker and language; the means of both languages' clips are compared. For another language of the own group, to
-    which no line leads, the `shift` is the mean on the lines to all others.
+    Args:
+        clips: `speaker_id`, `group`, `language` and `home` (the group of the language) of each clip.
+        features: predicted embedding of each clip.
+        means: as for `positions`.
+        native: the first language of each group, in which every speaker must be recorded (UserError).
+
+    Returns:
+        One row per speaker and language, with the difference of mean position as `shift`. For another language of the
+        own group, to which no line leads, it is the mean over the lines to all other groups.
     """
     keys = ["speaker_id", "group", "language", "home"]
     places = positions(features, clips["group"], means)
@@ -169,9 +174,9 @@ def language_shifts(
 
 
 def by_language(shifts: pd.DataFrame, expected: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Mean of `language_shifts` with interval: of all speakers of another group's language, then of each language.
+    """Mean of `language_shifts` with interval: over all other groups' languages, then for each language.
 
-    `expected` are the shifts of another system for the same speakers and languages; their mean stands beside.
+    `expected`: the shifts of another system for the same speakers and languages, whose mean is a column.
     """
     foreign, language = (shifts["group"] != shifts["home"]).to_numpy(), shifts["language"].to_numpy()
     subsets = {("other_group", "any"): foreign}
@@ -188,13 +193,15 @@ def by_language(shifts: pd.DataFrame, expected: pd.DataFrame, resampling: Resamp
 def take_noise(clips: pd.DataFrame, features: Features, means: pd.DataFrame, resampling: Resampling) -> Estimate:
     """Standard deviation of the position between clips of one speaker in one language, over the lines to all groups.
 
-    Arguments as in `language_shifts`. UserError if nobody is heard twice in a language.
+    Arguments as in `language_shifts`. UserError if nobody is recorded twice in a language.
     """
     places = positions(features, clips["group"], means)
     takes = places.groupby([clips["speaker_id"], clips["language"]])
-    free = 1 - 1 / takes.transform("size").to_numpy(float)  # squares about a mean of few takes are that much too small
+    free = 1 - 1 / takes.transform("size").to_numpy(
+        float
+    )  # degrees of freedom: squares about a mean of few takes are too small
     if not free.any():
-        raise UserError("Nobody is heard twice in a language: record at least two takes.")
+        raise UserError("Nobody is recorded twice in a language: record at least two takes.")
     squares = np.square(places - takes.transform("mean")).mean(axis=1)
     return bootstrap.combine(
         np.sqrt, bootstrap.ratio(squares, free, clips["speaker_id"], resampling), resampling=resampling
@@ -202,11 +209,11 @@ def take_noise(clips: pd.DataFrame, features: Features, means: pd.DataFrame, res
 
 
 def mismatch_shift(clips: pd.DataFrame, features: Features, means: pd.DataFrame, resampling: Resampling) -> Estimate:
-    """How far speakers of another group's language lie from those of the same group who speak one of their own.
+    """Position of speakers of another group's language less that of speakers of the same group's own language.
 
-    Different people, so unpaired: on the line to the language's group, averaged over the clips in another group's
-    language, less those of groups that nobody stands for in one of their own. Arguments as in `language_shifts`;
-    UserError when no clip is left.
+    Unpaired, as these are different people: on the line to the language's group, averaged over the clips in another
+    group's language, for groups that also speak their own. Arguments as in `language_shifts`; UserError if no clip is
+    left.
     """
     group, home = clips["group"].to_numpy(), clips["home"].to_numpy()
     comparable = (group != home) & np.isin(group, group[group == home])
@@ -248,7 +255,7 @@ def drawn_groups(clips: pd.DataFrame, painted: Column, resampling: Resampling) -
 
 
 def _by_confidence(clips: Clips) -> Float[np.ndarray, "speakers groups dim"]:
-    """Mean in which a clip weighs by how far its prediction is from the average one: one unsure of the face is near."""
+    """Mean weighted by the distance of each prediction from the average one: an uncertain prediction is near it."""
     weights = np.linalg.norm(clips - clips.mean(axis=(0, 1, 2)), axis=-1, keepdims=True)
     return (clips * weights).sum(axis=2) / weights.sum(axis=2)
 
@@ -263,7 +270,7 @@ FUSIONS: dict[str, Callable[[Clips], Float[np.ndarray, "speakers groups dim"]]] 
 
 
 def fused_recall(
-    heard: Float[np.ndarray, "speakers clips dim"],
+    predicted: Float[np.ndarray, "speakers clips dim"],
     gallery: Float[np.ndarray, "people dim"],
     own: Int[np.ndarray, "speakers"],
     counts: Sequence[int],
@@ -272,19 +279,29 @@ def fused_recall(
     items: int = 10,
     size: int = 100,
 ) -> pd.DataFrame:
-    """Recall@`items` of `size` when the features of several clips are fused: a row for each rule and number of clips.
+    """Recall@`items` of `size` when the predictions of several clips are fused: one row per rule and number of clips.
 
-    All clips are used for every number, in groups side by side; `own` is the speaker's place in the gallery. `gain`
-    is the paired difference from single clips, `beyond_mean` that from the mean of as many clips, both with interval.
-    UserError for more clips than were heard.
+    Args:
+        predicted: predicted embeddings, as many clips for each speaker.
+        gallery: embeddings of the faces.
+        own: the gallery row of each speaker.
+        counts: numbers of clips to fuse, none more than there are (UserError); all clips are used for each, in groups.
+        metric: the score, as `similarity.pairwise` takes it.
+        resampling: how intervals are made.
+        items: number of faces shown.
+        size: faces in the gallery that is searched.
+
+    Returns:
+        Columns `rule`, `clips`, those of an estimate, and paired differences with interval: `gain` from single clips,
+        `beyond_mean` from the mean of as many clips.
     """
-    if max(counts) > heard.shape[1]:
-        raise UserError(f"{max(counts)} clips cannot be fused where {heard.shape[1]} are heard: record more.")
+    if max(counts) > predicted.shape[1]:
+        raise UserError(f"{max(counts)} clips cannot be fused where there are {predicted.shape[1]}: record more.")
 
     def found(count: int, rule: str) -> Estimate:
-        groups = heard.shape[1] // count
-        clips = heard[:, : groups * count].reshape(len(heard), groups, count, -1).astype(float)
-        queries, speaker = FUSIONS[rule](clips).reshape(len(heard) * groups, -1), own.repeat(groups)
+        groups = predicted.shape[1] // count
+        clips = predicted[:, : groups * count].reshape(len(predicted), groups, count, -1).astype(float)
+        queries, speaker = FUSIONS[rule](clips).reshape(len(predicted) * groups, -1), own.repeat(groups)
         hits = recall_at(ranks(queries, gallery, speaker, metric), items, size)
         return bootstrap.interval(hits, speaker, resampling, share=True)
 
@@ -295,7 +312,6 @@ def fused_recall(
             estimate = found(count, rule)
             row = {"rule": rule, "clips": count} | estimate.row()
             for name, reference in (("gain", single), ("beyond_mean", mean)):
-                gap = bootstrap.combine(np.subtract, estimate, reference, resampling=resampling)
-                row |= {name: gap.value, f"{name}_low": gap.low, f"{name}_high": gap.high}
+                row |= bootstrap.difference(estimate, reference, resampling).row(name)
             rows.append(row)
     return pd.DataFrame(rows)

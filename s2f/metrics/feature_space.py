@@ -1,4 +1,4 @@
-"""The space of features: what exaggeration does to the faces drawn from it, whom they fail, and maps of it."""
+"""The embedding space: exaggerated faces, failures and what they have in common, projections."""
 
 import warnings
 from collections.abc import Mapping
@@ -32,9 +32,9 @@ def exaggerated(features: Features, mean: Float[np.ndarray, "dim"], k: float) ->
 
 
 def readings(seen: Features, labels: pd.DataFrame, arms: Mapping[str, Features]) -> dict[str, pd.DataFrame]:
-    """What classifiers that learned from true faces (`seen`, `labels`) read off the faces of each arm.
+    """Attributes predicted for the faces of each arm, by classifiers fitted on true faces (`seen`, `labels`).
 
-    A column for each label; beside one of words, `<label>_certainty`: the probability the classifier gives its choice.
+    A column per attribute; for one that is no number also `<attribute>_certainty`, the probability of the prediction.
     """
     judges = {name: attribute_classifier(seen, labels[name]) for name in labels}
     read: dict[str, pd.DataFrame] = {}
@@ -52,7 +52,7 @@ def readings(seen: Features, labels: pd.DataFrame, arms: Mapping[str, Features])
 def confidence(
     true: Column, read: Column, certainty: Column, speakers: Column, resampling: Resampling
 ) -> dict[str, Estimate]:
-    """Accuracy of what was read, mean certainty of it, and `overconfidence`: certainty less accuracy."""
+    """Accuracy and mean certainty of the predicted labels `read`, and `overconfidence`: certainty less accuracy."""
     right, certainty = (np.asarray(true) == np.asarray(read)).astype(float), np.asarray(certainty)
     return {
         "accuracy": bootstrap.interval(right, speakers, resampling, share=True),
@@ -103,11 +103,11 @@ def appearance(
     speakers: Column,
     resampling: Resampling,
 ) -> pd.DataFrame:
-    """How the faces of each arm look: value, low, high, n_clips, n_speakers by arm and measure.
+    """Appearance of the faces of each arm: an estimate per arm and measure.
 
     Measures: `pixel_sd`, and its `pixel_sd_ratio` to the arm `from_face`; `craniofacial_r`, the mean correlation of 13
-    measures (Fig. 5(c)) with those of the arm `true_face`; for each column of `true`, its `_accuracy`, `_certainty` and
-    `_overconfidence` in what was `read` (by `readings`).
+    measures (Fig. 5(c)) with those of the arm `true_face`; for each attribute (column of `true`), `_accuracy`,
+    `_certainty` and `_overconfidence` of the predictions `read` (by `readings`).
     """
     spread = {arm: pixel_sd(faces, speakers, resampling) for arm, faces in images.items()}
     truth = measures(landmarks["true_face"])
@@ -128,16 +128,16 @@ def appearance(
 def similarity(
     moved: Mapping[str, Features], true: Features, gallery: Gallery, size: int, speakers: Column, resampling: Resampling
 ) -> pd.DataFrame:
-    """What the features of each arm share with the `true` ones: a table like that of `appearance`.
+    """Similarity of the embeddings of each arm to the `true` ones: an estimate per arm and measure.
 
-    Measures: `angle_deg`; `recall_at_10` of `size` and `matching_1_of_2` by cosine in the gallery. Beside each its
-    `difference` (with interval) from the first arm, on the same clips.
+    Measures: `angle_deg`; `recall_at_10` of `size` and `matching_1_of_2` by cosine in the gallery; each with its paired
+    `difference` (with interval) from the first arm.
     """
-    placed = {arm: ranks(features, gallery.faces, gallery.own, "cosine") for arm, features in moved.items()}
+    ranked = {arm: ranks(features, gallery.faces, gallery.own, "cosine") for arm, features in moved.items()}
     values = {
         "angle_deg": {arm: angles(features, true) for arm, features in moved.items()},
-        "recall_at_10": {arm: recall_at(place, 10, size) for arm, place in placed.items()},
-        "matching_1_of_2": {arm: 1 - (place.expected - 1) / place.others for arm, place in placed.items()},
+        "recall_at_10": {arm: recall_at(place, 10, size) for arm, place in ranked.items()},
+        "matching_1_of_2": {arm: 1 - (place.expected - 1) / place.others for arm, place in ranked.items()},
     }
     tables = {what: bootstrap.against(arms, next(iter(moved)), speakers, resampling) for what, arms in values.items()}
     return pd.concat(tables, names=["measure", "arm"]).swaplevel()
@@ -179,9 +179,9 @@ def worst(severe: pd.Series, speakers: Column, count: int) -> Int[np.ndarray, "s
 
 
 def voice_traits(clips: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
-    """What may mislead about a voice, for clips of the manifest and what is known `about` their speakers.
+    """Traits of a voice that may mislead, from clips and what is known `about` their speakers.
 
-    Pitch (semitones) and tract length (cm) count from the mean of the own sex towards that of the other.
+    Pitch (semitones) and tract length (cm) are measured from the mean of the own sex towards that of the other.
     """
     return pd.DataFrame(
         {
@@ -194,7 +194,7 @@ def voice_traits(clips: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
 
 
 def towards_other_sex(values: Column, sex: Column) -> Float[np.ndarray, "clips"]:
-    """How far a value lies from the mean of its own sex, counted towards the mean of the other one."""
+    """Distance of each value from the mean of its own sex, positive towards that of the other; UserError unless two."""
     values, sex = pd.Series(np.asarray(values, dtype=float)), np.asarray(sex)
     means = values.groupby(sex).mean()
     if len(means) != 2:
@@ -206,14 +206,14 @@ def towards_other_sex(values: Column, sex: Column) -> Float[np.ndarray, "clips"]
 def in_common(severe: pd.DataFrame, traits: pd.DataFrame, speakers: Column, resampling: Resampling) -> pd.DataFrame:
     """Mean of each trait among clips that `failed` in some way and among the `others`; `value` is the difference.
 
-    It says what failures go with, not what causes them. NaN where no clip failed.
+    An association, not a cause. NaN where no clip failed.
     """
     rows = {}
     for kind in severe:
         failed = severe[kind].notna().to_numpy()
         for name in traits:
             sides = [bootstrap.interval(traits[name], speakers, resampling, weights=side) for side in (failed, ~failed)]
-            difference = bootstrap.combine(np.subtract, *sides, resampling=resampling)
+            difference = bootstrap.difference(*sides, resampling)
             rows[kind, name] = {"failed": sides[0].value, "others": sides[1].value} | difference.row()
     return _table(rows, "kind", "trait")
 
@@ -226,9 +226,9 @@ class Projection(NamedTuple):
 
 
 def project(features: Features, method: str, seed: int, perplexity: float, neighbours: int) -> Projection:
-    """The features in the plane (Fig. 14 of the paper), by PCA, t-SNE (`perplexity`) or UMAP (`neighbours`).
+    """Project embeddings to the plane (Fig. 14 of the paper), by PCA, t-SNE (`perplexity`) or UMAP (`neighbours`).
 
-    Features are compared by angle, as in retrieval: their lengths are set to one. Trustworthiness (Venna & Kaski,
+    They are compared by angle, as in retrieval: their lengths are set to one. Trustworthiness (Venna & Kaski,
     2001) looks at as many `neighbours`. The same seed gives the same bytes. UserError if there are too few features.
     """
     if len(features) <= max(perplexity, 2 * neighbours):
@@ -257,11 +257,11 @@ def _estimator(method: str, seed: int, perplexity: float, neighbours: int) -> Ba
 def separation(
     sides: Mapping[str, Features], labels: pd.DataFrame, permutations: int, resampling: Resampling
 ) -> pd.DataFrame:
-    """Silhouette of each label in the space of features of each side, compared by angle; one row a speaker.
+    """Silhouette of each label in each space (`sides`, one row per speaker), compared by angle.
 
-    1 where labels are far apart, 0 where they mix. The interval is that of the mean over speakers, the clusters taken
-    as they are. `chance` is the mean with shuffled labels (below 0: of several clusters, one is near by luck),
-    `chance_p95` its 95th percentile, `p` how often luck reaches the value. UserError if a label has one value only.
+    1 where labels are far apart, 0 where they mix. The interval is that of the mean over speakers, given the clusters.
+    `chance` is the mean with permuted labels (below 0: of several clusters, one is near by chance), `chance_p95` its
+    95th percentile, `p` the permutation test. UserError if a label has one value only.
     """
     rows = {}
     for side, features in sides.items():

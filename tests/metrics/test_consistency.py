@@ -170,7 +170,7 @@ def test_more_clips_lead_nearer_to_the_face(rng):
     single = table[table["clips"] == 1]
     assert (single["gain"] == 0).all() and single["value"].nunique() == 1
     assert set(table["rule"]) == set(consistency.FUSIONS)
-    with pytest.raises(UserError, match="9 clips cannot be fused where 8"):
+    with pytest.raises(UserError, match="9 clips cannot be fused where there are 8"):
         consistency.fused_recall(heard, faces, np.arange(40), [9], **arguments)
 
 
