@@ -130,7 +130,7 @@ def _shared_variance(features: Segments, unit: str, resampling: Resampling) -> E
 def positions(features: Features, groups: Column, means: pd.DataFrame) -> pd.DataFrame:
     """Position of each clip on the line from the mean face of its speaker's group (0) to that of each other group (1).
 
-    `means`: the mean embedding of each group (row). A column per group, NaN for the speaker's own. UserError for a group
+    `means`: the mean embedding of each group (row). A column per group, NaN for the speaker's own. UserError for one
     without a mean.
     """
     groups = np.asarray(groups)
