@@ -107,7 +107,6 @@ def test_a_missing_file_is_named(name, parts, tmp_path):
 WRONG = {
     "clip of a stranger": (lambda parts: {"people": parts["people"].iloc[1:]}, "clips name speaker a"),
     "too few photographs": (lambda parts: {"images": parts["images"][1:]}, "wild.npy has 11 rows, its table 12"),
-    "too few landmarks": (lambda parts: {"landmarks": parts["landmarks"][1:]}, "landmarks.npy has 5 rows"),
     "photograph that is not there": (
         lambda parts: {"clips": parts["clips"].assign(face=pd.array([0, 2, 4, 6, 12], "Int64"))},
         "clip e-0 names a photograph that is not there",
@@ -124,3 +123,10 @@ def test_tables_and_images_that_disagree_are_refused(case, parts, tmp_path):
     spoil, words = WRONG[case]
     with pytest.raises(UserError, match=words):
         corpus.write(tmp_path, **parts | spoil(parts))
+
+
+def test_a_file_that_lost_rows_is_refused(parts, tmp_path):
+    corpus.write(tmp_path, **parts)
+    np.save(tmp_path / "faces" / "landmarks.npy", parts["landmarks"][1:])
+    with pytest.raises(UserError, match="landmarks.npy has 5 rows, its table 6"):
+        Corpus.open(tmp_path)
