@@ -26,7 +26,7 @@ from ruamel.yaml import YAML
 from s2f.study import config
 
 TINY = ROOT / "tests" / "tiny" / "params.yaml"
-RUNS = list(config.load("ablations", TINY).root)
+RUNS = list(config.load(config.Ablations, TINY).root)
 
 
 def stages() -> dict[str, str]:

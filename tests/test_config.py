@@ -68,7 +68,7 @@ def test_an_unknown_and_a_missing_key_are_named(tmp_path, section):
 def test_a_bad_value_is_named_with_its_key(tmp_path, section, key, value):
     path = write(tmp_path, lambda sections: sections[section].update({key: value}))
     with pytest.raises(UserError, match=f"'{key}' is"):
-        config.load(section, path)
+        config.load(config.SECTIONS[section], path)
 
 
 def test_shares_must_sum_to_one(tmp_path):

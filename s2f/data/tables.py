@@ -1,4 +1,4 @@
-"""The tables of a corpus (clips, people, photographs, rejected items): one schema each, checked on write and on read."""
+"""The tables of a corpus (clips, people, photographs, rejected): one schema each, checked on writing and reading."""
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ A stage reads one section, its notebook holds the same names in its `parameters`
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -66,6 +66,8 @@ class Measured(Section):
 class World(Section):
     """The synthetic world: see `s2f.synthetic.people` for what the numbers mean."""
 
+    section: ClassVar = "data"
+
     seed: int
     strength: Annotated[float, Field(ge=0, le=10)]
     group_shares: dict[str, Share]
@@ -95,6 +97,8 @@ class World(Section):
 class FaceModel(Section):
     """The face encoder (`weights`: the file of VGG-Face's), and training of it and of the face decoder."""
 
+    section: ClassVar = "face_model"
+
     seed: int
     feature: Literal["small", "vgg_face", "dlib"]
     weights: str | None
@@ -118,6 +122,8 @@ class FaceModel(Section):
 class Train(Section):
     """Training of the voice encoder (paper, section 4)."""
 
+    section: ClassVar = "train"
+
     seed: int
     model: Literal["small", "paper"]
     batch_norm: bool
@@ -140,6 +146,8 @@ class Train(Section):
 class Predict(Section):
     """Features of the test recordings at several durations, and the faces drawn from them."""
 
+    section: ClassVar = "predict"
+
     durations: Annotated[list[Seconds], Field(min_length=1)]
     headline_seconds: Seconds
     batch: Count
@@ -149,11 +157,15 @@ class Predict(Section):
 class Evaluate(Measured):
     """Similarity, attributes, craniofacial measures, duration, negative controls."""
 
+    section: ClassVar = "evaluate"
+
     population: Count
 
 
 class SameSpeaker(Measured):
     """One speaker heard again: segments, languages, several clips."""
+
+    section: ClassVar = "same_speaker"
 
     segment_seconds: Seconds
     speakers_per_group: Annotated[int, Field(ge=2)]
@@ -165,6 +177,8 @@ class SameSpeaker(Measured):
 class VoiceProbes(Measured):
     """The same recordings with pitch and tract length changed step by step, and what the faces do."""
 
+    section: ClassVar = "voice_probes"
+
     speakers: Annotated[int, Field(ge=2)]
     seconds: Seconds
     semitones: Steps
@@ -174,6 +188,8 @@ class VoiceProbes(Measured):
 
 class FeatureSpace(Measured):
     """Exaggeration, failures, and maps of the feature space."""
+
+    section: ClassVar = "feature_space"
 
     permutations: Count
     exaggerations: Annotated[list[Positive], Field(min_length=1)]
@@ -186,12 +202,16 @@ class FeatureSpace(Measured):
 class Audit(Measured):
     """Group tables with intervals."""
 
+    section: ClassVar = "audit"
+
     permutations: Count
     minimum_speakers: Count
 
 
 class Controls(Measured):
     """What decoder, classifier and averaging add, and what must make no difference."""
+
+    section: ClassVar = "controls"
 
     permutations: Count
     scales: Annotated[list[Positive], Field(min_length=1)]
@@ -200,6 +220,8 @@ class Controls(Measured):
 
 class Mitigation(Measured):
     """The trained voice encoder, trained on with groups drawn equally often."""
+
+    section: ClassVar = "mitigation"
 
     seeds: Annotated[list[int], Field(min_length=2)]
     steps: Count
@@ -210,12 +232,16 @@ class Mitigation(Measured):
 class Retrieval(Measured):
     """Recall, matching and verification among test speakers."""
 
+    section: ClassVar = "retrieval"
+
     gallery: Annotated[int, Field(ge=10)]
     score_dims: Count
 
 
 class Matching(Measured):
     """Matching and verification by the protocols of the field."""
+
+    section: ClassVar = "matching"
 
     draws: Count
     seen_speakers: Annotated[int, Field(ge=2)]
@@ -224,6 +250,8 @@ class Matching(Measured):
 
 class Galleries(Measured):
     """Retrieval in galleries of up to a million faces."""
+
+    section: ClassVar = "galleries"
 
     sizes: Annotated[list[Annotated[int, Field(ge=100)]], Field(min_length=1)]
     largest_l1: Count
@@ -236,6 +264,8 @@ class Galleries(Measured):
 class Languages(Measured):
     """Trained on one language, tested on that and another."""
 
+    section: ClassVar = "languages"
+
     languages: Annotated[list[str], Field(min_length=2, max_length=2)]
     speakers: Annotated[int, Field(ge=2)]
     takes: Count
@@ -246,6 +276,8 @@ class Languages(Measured):
 
 class Lineup(Measured):
     """The drawn face as a phantom image."""
+
+    section: ClassVar = "lineup"
 
     pools: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     firsts: Annotated[list[Count], Field(min_length=1)]
@@ -266,6 +298,8 @@ class Ablation(Section):
 class Ablations(RootModel[dict[str, Ablation]]):
     """The runs of the ablations by name; `full` is the one that the others are compared with."""
 
+    section: ClassVar = "ablations"
+
     @model_validator(mode="after")
     def _names_agree(self) -> "Ablations":
         if "full" not in self.root:
@@ -278,6 +312,8 @@ class Ablations(RootModel[dict[str, Ablation]]):
 
 class AblationTable(Section):
     """What all runs of the ablations have in common, and how they are compared."""
+
+    section: ClassVar = "ablation_table"
 
     seed: int
     steps: Count
@@ -292,6 +328,8 @@ class AblationTable(Section):
 class NullWorld(World):
     """The same pipeline in a world without links: the data of `World`, and a short training."""
 
+    section: ClassVar = "null_world"
+
     steps: Count
     replicates: Count
 
@@ -299,11 +337,15 @@ class NullWorld(World):
 class Cartoon(Measured):
     """Avatars of predicted faces."""
 
+    section: ClassVar = "cartoon"
+
     shown: Count
 
 
 class Report(Section):
     """The page that sets the paper beside ours."""
+
+    section: ClassVar = "report"
 
     title: Annotated[str, Field(min_length=1)]
     speakers: Annotated[str, Field(min_length=1)]  # a sentence on whose voices the study has heard
@@ -311,27 +353,30 @@ class Report(Section):
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "data": World,
-    "face_model": FaceModel,
-    "train": Train,
-    "predict": Predict,
-    "evaluate": Evaluate,
-    "same_speaker": SameSpeaker,
-    "voice_probes": VoiceProbes,
-    "feature_space": FeatureSpace,
-    "audit": Audit,
-    "controls": Controls,
-    "mitigation": Mitigation,
-    "retrieval": Retrieval,
-    "matching": Matching,
-    "galleries": Galleries,
-    "languages": Languages,
-    "lineup": Lineup,
-    "ablations": Ablations,
-    "ablation_table": AblationTable,
-    "null_world": NullWorld,
-    "cartoon": Cartoon,
-    "report": Report,
+    model.section: model
+    for model in (
+        World,
+        FaceModel,
+        Train,
+        Predict,
+        Evaluate,
+        SameSpeaker,
+        VoiceProbes,
+        FeatureSpace,
+        Audit,
+        Controls,
+        Mitigation,
+        Retrieval,
+        Matching,
+        Galleries,
+        Languages,
+        Lineup,
+        Ablations,
+        AblationTable,
+        NullWorld,
+        Cartoon,
+        Report,
+    )
 }
 
 
@@ -348,7 +393,7 @@ def read(path: Path) -> dict[str, Any]:
         where = f" at line {mark.line + 1}" if mark else ""
         raise UserError(f"{path} is not valid YAML{where}; mend that line.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold sections ({', '.join(SECTIONS)}), each with its keys.")
+        raise UserError(f"{path} must hold sections such as `train:`, each with its keys.")
     return content
 
 
@@ -361,12 +406,16 @@ def parse(model: type[BaseModel], values: Any, where: str) -> BaseModel:
         raise UserError(f"{where}: {problems}.") from None
 
 
-def load(name: str, path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> BaseModel:
-    """Section `name` of the params file at `path`."""
+def load(model: type[BaseModel], path: Path) -> BaseModel:
+    """The section of the params file at `path` that `model` describes, such as `load(config.Train, study.params)`."""
+    return _section(model.section, model, path)
+
+
+def _section(name: str, model: type[BaseModel], path: Path) -> BaseModel:
     sections = read(path)
     if name not in sections:
         raise UserError(f"{path} has no section '{name}'; it has {', '.join(sections)}.")
-    return parse(models[name], sections[name], f"{path}, section '{name}'")
+    return parse(model, sections[name], f"{path}, section '{name}'")
 
 
 def check(path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> None:
@@ -378,9 +427,9 @@ def check(path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> None:
     if unknown := [name for name in sections if name not in models]:
         raise UserError(f"{path}: unknown section '{unknown[0]}'; known are {', '.join(models)}.")
     problems = []
-    for name in models:
+    for name, model in models.items():
         try:
-            load(name, path, models)
+            _section(name, model, path)
         except UserError as error:
             problems.append(str(error))
     if problems:

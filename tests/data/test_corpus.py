@@ -89,7 +89,7 @@ def test_a_label_is_known_if_everybody_has_it_and_not_all_the_same(parts, tmp_pa
 def test_the_truth_of_a_synthetic_world_is_found(parts, tmp_path):
     toy = corpus.write(tmp_path, **parts)
     traits = toy.people.assign(mismatched=[0, 0, 0, 1, 0, 0])
-    Truth(config.load("data", TINY), traits, toy.photographs).write(tmp_path / "truth")
+    Truth(config.load(config.World, TINY), traits, toy.photographs).write(tmp_path / "truth")
     assert Corpus.open(tmp_path).truth.foreign(["d", "a"]).tolist() == [True, False]
     (tmp_path / "truth" / "world.json").write_text("{}")
     with pytest.raises(UserError, match="truth does not hold the truth of a synthetic world"):

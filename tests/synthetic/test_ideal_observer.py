@@ -11,7 +11,7 @@ from s2f.study import config
 from s2f.synthetic import ideal_observer, people
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-SETTINGS = config.load("data", PARAMS).model_copy(update={"strength": 2.5, "confound_test": 0.7})
+SETTINGS = config.load(config.World, PARAMS).model_copy(update={"strength": 2.5, "confound_test": 0.7})
 WORLD = {"strength": 2.5, "confound": 0.7}
 SHARES = SETTINGS.group_shares
 

@@ -114,7 +114,7 @@ def test_bad_shares_are_refused():
 
 
 def test_a_world_has_its_splits_and_unlinked_people_for_the_face_model():
-    world = config.load("data", Path(__file__).parents[2] / "params.yaml")
+    world = config.load(config.World, Path(__file__).parents[2] / "params.yaml")
     small = world.model_copy(
         update={"train_speakers": 30, "val_speakers": 10, "test_speakers": 20, "face_identities": 2000}
     )

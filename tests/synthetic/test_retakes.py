@@ -9,7 +9,7 @@ import pytest
 from s2f.study import config
 from s2f.synthetic import people, retakes
 
-WORLD = config.load("data", Path(__file__).parents[1] / "tiny" / "params.yaml")
+WORLD = config.load(config.World, Path(__file__).parents[1] / "tiny" / "params.yaml")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
@@ -19,7 +18,9 @@ CPU = torch.device("cpu")
 STEPS = 24
 
 
-def toy_fit(folder, *, interrupt_at=None, kind=signal.SIGINT, pause=0.0, minutes=60.0, key="run", fail=None, spoil=None):
+def toy_fit(
+    folder, *, interrupt_at=None, kind=signal.SIGINT, pause=0.0, minutes=60.0, key="run", fail=None, spoil=None
+):
     """Train a toy with all that a resumed run can lose: batch norm, dropout, Adam, a changing weight."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(64, 5, generator=generator)
