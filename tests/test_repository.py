@@ -110,6 +110,7 @@ def stages() -> dict[str, dict]:
             "notebook": ROOT / "notebooks" / f"{words[4]}.ipynb",
             "section": words[words.index("--params") + 1],
             "deps": stage["deps"],
+            "params": stage["params"],
         }
     return found
 
@@ -120,6 +121,12 @@ each_stage = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys()
 
 def test_there_are_stages():
     assert STAGES
+
+
+@each_stage
+def test_a_stage_names_the_sections_that_its_notebook_reads(stage):
+    read = re.findall(r"config\.load\(config\.(\w+)", code(stage["notebook"]))
+    assert set(stage["params"]) == {stage["section"], *(getattr(config, name).section for name in read)}
 
 
 @each_stage

@@ -65,9 +65,8 @@ class Corpus:
                 )
         for name, rows in (("wild", self.photographs), ("canonical", self.people), ("landmarks", self.people)):
             if len(array := self._array(name)) != len(rows):
-                raise UserError(
-                    f"{self.folder / 'faces' / name}.npy has {len(array)} rows, its table {len(rows)}: prepare the data again."
-                )
+                file = self.folder / "faces" / f"{name}.npy"
+                raise UserError(f"{file} has {len(array)} rows, its table {len(rows)}: prepare the data again.")
         outside = self.clips["face"].fillna(-1) >= len(self.photographs)
         if outside.any():
             clip = self.clips.loc[outside, "clip_id"].iloc[0]

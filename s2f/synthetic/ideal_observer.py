@@ -6,7 +6,7 @@ lose information). From that one function follow the ceilings of retrieval and m
 a large sample of people with it (Monte-Carlo over the exact posterior), those of correlations and attributes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,18 +46,6 @@ def log_likelihood(
         score = (heard[:, None] - centre[None]) / unit[None]
         total += norm.logpdf(score, expected[None], spread) - np.log(unit)[None]
     return total
-
-
-def oracle(speakers: pd.DataFrame, world: World) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The best possible score for retrieval: takes and returns what a metric of `s2f.metrics.retrieval` does, but its features
-    are row numbers of `speakers`, (n, 1), since it looks up what the world knows of them.
-    """
-    table = log_likelihood(speakers, speakers, strength=world.strength, confound=world.confound_test)
-
-    def score(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-        return table[np.ix_(queries[:, 0].astype(int), gallery[:, 0].astype(int))]
-
-    return score
 
 
 def cause_given_face(faces: pd.DataFrame, cause: str, strength: float) -> tuple[Float[np.ndarray, " faces"], float]:

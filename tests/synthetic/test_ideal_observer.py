@@ -79,9 +79,3 @@ def test_without_links_only_sex_age_remain():
     estimate = observer.expected(observer.population["face_ita"].to_numpy())
     assert abs(np.corrcoef(estimate, voices["face_ita"])[0, 1]) < 4 / np.sqrt(500)
     assert (observer.most_likely(observer.population["sex"]) == voices["sex"]).mean() > 0.9
-
-
-def test_the_oracle_is_the_likelihood_by_row_number():
-    speakers = draw(6, seed=8)
-    score = ideal_observer.oracle(speakers, SETTINGS)(np.array([[2.0], [4.0]]), np.arange(6.0)[:, None])
-    assert np.array_equal(score, ideal_observer.log_likelihood(speakers, speakers, **WORLD)[[2, 4]])
