@@ -73,8 +73,8 @@ def clips(root: Path, name: str) -> pd.DataFrame:
     a folder is missing or empty, or a file is named otherwise.
     """
     folder = root / "figures" / SETS[name]
-    voices = _files(folder / VOICES, SOUND)
-    faces = {kind: _files(folder / place, (".jpg",), kind in NEEDED) for kind, place in FACES.items()}
+    voices = files_by_stem(folder / VOICES, SOUND)
+    faces = {kind: files_by_stem(folder / place, (".jpg",), kind in NEEDED) for kind, place in FACES.items()}
     complete = sorted(voices.keys() & set.intersection(*(set(faces[kind]) for kind in NEEDED)))
     if not complete:
         raise UserError(f"No clip in {folder} has a voice and all faces: {HOWTO}.")
@@ -88,7 +88,7 @@ def clips(root: Path, name: str) -> pd.DataFrame:
     return table.assign(clip=np.arange(len(table)))
 
 
-def _files(folder: Path, suffixes: tuple[str, ...], needed: bool = True) -> dict[str, Path]:
+def files_by_stem(folder: Path, suffixes: tuple[str, ...], needed: bool = True) -> dict[str, Path]:
     """Files by their names without the suffix."""
     if needed and not folder.is_dir():
         raise UserError(f"The clone is not whole, {folder} is missing: {HOWTO}.")
