@@ -1,5 +1,6 @@
 # make repro   run the whole study and say where the report is
 # make repro-published   run the study of real voices and faces on the samples in S2F_PUBLISHED (studies/published)
+# make repro-published-corpus   the chain of the default study on the same samples (studies/published_corpus)
 # make test    lint, then the tests
 # make lint    ruff, the layers of the library, notebooks without outputs
 # make bench   time the fast paths beside the plain ones, for docs/performance.md
@@ -19,7 +20,7 @@ BIN := $(abspath $(VENV))/bin
 RUN := PYTHONDONTWRITEBYTECODE= PATH="$(BIN):$$PATH"
 INSTALLED := $(VENV)/.installed
 
-.PHONY: repro repro-published test lint bench lab env lock clean
+.PHONY: repro repro-published repro-published-corpus test lint bench lab env lock clean
 
 repro: $(INSTALLED)
 	$(RUN) python -m s2f.study.config params.yaml
@@ -31,6 +32,10 @@ repro: $(INSTALLED)
 repro-published: $(VENV)/.published
 	cd studies/published && $(RUN) S2F_PUBLISHED="$(abspath $(S2F_PUBLISHED))" dvc repro
 	@echo "The tables: studies/published/results/, the notebooks: studies/published/build/run/"
+
+repro-published-corpus: $(VENV)/.published
+	cd studies/published_corpus && $(RUN) S2F_PUBLISHED="$(abspath $(S2F_PUBLISHED))" dvc repro
+	@echo "The report: $(CURDIR)/studies/published_corpus/results/report.html"
 
 test: lint
 	$(RUN) python -m pytest

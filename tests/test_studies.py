@@ -1,0 +1,167 @@
+"""Studies beside the default one: their chains are made of the same notebooks, and nothing of real people gets out."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from own_data import make
+from repository import ROOT
+from ruamel.yaml import YAML
+from test_repository import parameters, tracked
+
+from s2f.data.corpus import Corpus
+from s2f.data.sources import folder, published, published_corpus
+from s2f.study import config, notebook
+
+STUDIES = ROOT / "studies"
+CHAINS = {"template": folder.SECTIONS, "published_corpus": published_corpus.SECTIONS}
+OWN = {"template": "10_folder", "published_corpus": "10_published"}
+each_study = pytest.mark.parametrize("name", CHAINS)
+
+
+def stages(name: str) -> dict[str, dict]:
+    return YAML(typ="safe", pure=True).load((STUDIES / name / "dvc.yaml").read_text())["stages"]
+
+
+@each_study
+def test_settings_are_sound(name):
+    config.check(STUDIES / name / "params.yaml", CHAINS[name])
+
+
+@each_study
+def test_only_the_notebook_that_prepares_the_data_is_the_studys_own(name):
+    """The others are the very files of the default study, so their copies in build/src are the same."""
+    own = sorted((STUDIES / name / "notebooks").glob("*.ipynb"))
+    assert [path.stem for path in own] == [OWN[name]]
+    assert parameters(own[0]) == config.read(STUDIES / name / "params.yaml")["data"]
+    assert not any(cell["outputs"] for cell in notebook.code_cells(notebook.read(own[0])))
+    chain = stages(name)
+    assert chain["source"]["cmd"].split()[3:6] == ["extract", "../../notebooks", "notebooks"]
+    for stage in list(chain)[1:]:
+        program = shlex.split(chain[stage]["cmd"])[4]
+        assert program == OWN[name] or (ROOT / "notebooks" / f"{program}.ipynb").is_file()
+        assert f"build/src/{program}.ipynb" in chain[stage]["deps"]
+
+
+# Nothing private in Git
+
+
+def test_nothing_of_real_people_goes_into_the_cache():
+    for name, stage in stages("published_corpus").items():
+        for out in [*stage["outs"], *stage.get("metrics", [])]:
+            (settings,) = out.values()
+            assert settings["cache"] is False, name
+
+
+def test_of_real_people_only_tables_are_tracked():
+    inside = [file for file in tracked() if STUDIES / "published_corpus" in file.parents]
+    assert {file.suffix for file in inside} <= {".json", ".ipynb", ".yaml", ".lock", ".md", ""}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((STUDIES / "published_corpus" / "results").glob("*.json")), ids=lambda p: p.stem
+)
+def test_results_say_nothing_of_few_people(path):
+    def rows(value):
+        if isinstance(value, dict):
+            yield value
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from rows(item)
+
+    text = path.read_text()
+    assert not re.search(r"\bp\d{4}\b", text), "the number of a person"
+    for row in rows(json.loads(text)):
+        few = isinstance(row.get("n_speakers"), int) and row["n_speakers"] < 10
+        assert not few or (row.get("value") is None and row.get("estimate") is None), row
+
+
+@pytest.mark.skipif(not os.environ.get(published.VARIABLE), reason="S2F_PUBLISHED does not name the published samples")
+def test_nobody_of_the_samples_is_named_in_the_results():
+    aside = folder.SetAside()
+    recordings = published_corpus.recordings(published.place(os.environ[published.VARIABLE]), aside)
+    videos = {published.AVSPEECH.fullmatch(path.stem)["video"] for path in recordings["sound"]}
+    words = re.compile("|".join(map(re.escape, sorted(videos))))
+    for path in (STUDIES / "published_corpus" / "results").glob("*.json"):
+        assert not words.search(path.read_text()), path
+
+
+def test_files_of_the_samples_that_do_not_fit_are_set_aside_by_number(tmp_path):
+    figures = tmp_path / "figures" / published.SETS["avspeech"]
+    stems = [
+        f"{video}_{start}.000000-{start + 5}.000000" for video, start in (("b" * 11, 5), ("a" * 11, 7), ("a" * 11, 1))
+    ]
+    for kind in (published.VOICES, *published.FACES.values()):
+        (figures / kind).mkdir(parents=True)
+        for stem in [*stems, "Siri_somewhere"]:
+            (figures / kind / f"{stem}{'.wav' if kind == published.VOICES else '.jpg'}").touch()
+    (figures / published.FACES["true"] / f"{stems[0]}.jpg").unlink()
+    (figures / "stray.html").touch()
+    aside = folder.SetAside()
+    recordings = published_corpus.recordings(tmp_path, aside)
+    assert list(recordings["speaker"]) == ["p0000", "p0000"]
+    assert [row[:2] for row in aside.rows] == [("recording", "file 0"), ("recording", "file 3")]
+
+
+# Your own data: the steps of the README on a toy corpus
+
+
+SETTINGS = {
+    "data": {"landmarks": "landmarks.csv", "seconds": 4.0},
+    "face_model": {
+        "feature": "small", "encoder_steps": 4, "encoder_batch": 8, "decoder_steps": 4, "decoder_batch": 8,
+        "threads": 1,
+    },
+    "train": {
+        "loss": "paper", "seconds": 1.0, "steps": 4, "batch": 4, "rebalance_step": 1, "validate_every": 2, "threads": 1,
+    },
+    "predict": {"durations": [1.0, 3.0], "headline_seconds": 3.0, "threads": 1},
+    "evaluate": {"replicates": 50},
+    "audit": {"replicates": 50, "permutations": 20, "minimum_speakers": 2},
+    "retrieval": {"replicates": 50, "gallery": 4, "score_dims": 2},
+    "matching": {"replicates": 50, "seen_speakers": 4},
+}  # fmt: skip
+
+
+def test_your_own_data_goes_through_the_chain_to_a_report(tmp_path):
+    """`cp -r studies/template studies/mine`, recordings.csv, params.yaml, `dvc repro`; about a minute."""
+    root, mine = tmp_path / "checkout", tmp_path / "checkout" / "studies" / "mine"
+    ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "build", "scratch")
+    for name in ("s2f", "notebooks", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, root / name, **({"ignore": ignored} if (ROOT / name).is_dir() else {}))
+    shutil.copytree(STUDIES / "template", mine, ignore=ignored)
+    make(mine, train=12, val=3, test=6)
+    with (mine / "recordings.csv").open("a") as table:
+        table.write("sounds/absent.wav,s00000,photographs/absent.png,train,F,30\n")
+    yaml = YAML()
+    settings = yaml.load((mine / "params.yaml").read_text())
+    for section, values in SETTINGS.items():
+        settings[section].update(values)
+    yaml.dump(settings, mine / "params.yaml")
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPATH": str(root),
+        "DVC_GLOBAL_CONFIG_DIR": str(tmp_path / "dvc"),
+        "DVC_SITE_CACHE_DIR": str(tmp_path / "dvc"),
+    }
+    subprocess.run(["git", "init", "--quiet", root], check=True)
+    done = subprocess.run(["dvc", "repro"], cwd=mine, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+    corpus = Corpus.open(mine / "data")
+    assert len(corpus.people) == 21 and len(corpus.clips) == 27 and corpus.truth is None
+    assert pd.Series(corpus.rejected["kind"]).isin(["recording", "photograph", "row"]).all()
+    numbers = {path.stem: json.loads(path.read_text()) for path in (mine / "results").glob("*.json")}
+    assert set(numbers) == {name for name in stages("template") if name != "source"}
+    page = (mine / "results" / "report.html").read_text()
+    assert "data:image/png" in page and settings["report"]["title"] in page
+    assert (mine / "results" / "datasheet.md").is_file() and (mine / "results" / "model_card.md").is_file()
