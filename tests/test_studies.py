@@ -123,7 +123,7 @@ SETTINGS = {
     "predict": {"durations": [1.0, 3.0], "headline_seconds": 3.0, "threads": 1},
     "evaluate": {"replicates": 50},
     "audit": {"replicates": 50, "permutations": 20, "minimum_speakers": 2},
-    "retrieval": {"replicates": 50, "gallery": 4, "score_dims": 2},
+    "retrieval": {"replicates": 50, "gallery": 10, "score_dims": 2},
     "matching": {"replicates": 50, "seen_speakers": 4},
 }  # fmt: skip
 
@@ -137,7 +137,7 @@ def test_your_own_data_goes_through_the_chain_to_a_report(tmp_path):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, root / name, **({"ignore": ignored} if (ROOT / name).is_dir() else {}))
     shutil.copytree(STUDIES / "template", mine, ignore=ignored)
-    make(mine, train=12, val=3, test=6)
+    make(mine, train=12, val=3, test=10)
     with (mine / "recordings.csv").open("a") as table:
         table.write("sounds/absent.wav,nobody,photographs/absent.png,train,F,30\n")
     yaml = YAML()
@@ -158,7 +158,7 @@ def test_your_own_data_goes_through_the_chain_to_a_report(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
     corpus = Corpus.open(mine / "data")
-    assert len(corpus.people) == 21 and len(corpus.clips) == 27 and corpus.truth is None
+    assert len(corpus.people) == 25 and len(corpus.clips) == 35 and corpus.truth is None
     assert list(corpus.rejected["kind"]) == ["photograph", "person"]
     numbers = {path.stem: json.loads(path.read_text()) for path in (mine / "results").glob("*.json")}
     assert set(numbers) == {name for name in stages("template") if name != "source"}
