@@ -22,7 +22,7 @@ def make(place: Path, **speakers: int) -> pd.DataFrame:
 
     `speakers` of each split: train, val, test. Each speaks once, in the test split twice, and has two photographs.
     """
-    world = config.load("data", TINY).model_copy(update={f"{split}_speakers": n for split, n in speakers.items()})
+    world = config.load(config.World, TINY).model_copy(update={f"{split}_speakers": n for split, n in speakers.items()})
     everybody = people.everybody(world)
     everybody = everybody[everybody["split"] != "face"].reset_index(drop=True)
     for name in ("sounds", "photographs"):

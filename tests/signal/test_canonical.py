@@ -16,7 +16,7 @@ SIZE = 64
 
 def photographs(count, size=SIZE, **changes):
     """Faces of as many people, and their landmarks; `changes` say how the photographs were taken."""
-    identity = people.identity(people.everybody(config.load("data", TINY)).iloc[:count])
+    identity = people.identity(people.everybody(config.load(config.World, TINY)).iloc[:count])
     plain = render.sample_nuisance(count, torch.Generator().manual_seed(1), 0.0)
     drawn = render.render(
         identity, plain | {name: torch.as_tensor(value).expand(count) for name, value in changes.items()}, size=size

@@ -103,7 +103,7 @@ def read_table(path: str | Path, aside: SetAside) -> pd.DataFrame:
         raise UserError(
             f"{path} has the unknown column {unknown[0]}: drop it; known are {', '.join(NEEDED + OPTIONAL)}."
         )
-    table = table.reindex(columns=[*NEEDED, *OPTIONAL]).fillna("").map(str.strip)
+    table = table.reindex(columns=[*NEEDED, *OPTIONAL], fill_value="").map(str.strip)
     rows, known = [], {}
     for number, row in enumerate(table.to_dict("records"), 2):  # 1 is the header
         try:
