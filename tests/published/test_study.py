@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from test_repository import parameters, tracked
 
 from s2f.data.sources import published
+from s2f.published import settings
 from s2f.study import config, notebook
 
 STUDY = ROOT / "studies" / "published"
