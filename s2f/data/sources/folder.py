@@ -104,11 +104,11 @@ def read_table(path: str | Path, aside: SetAside) -> pd.DataFrame:
             f"{path} has the unknown column {unknown[0]}: drop it; known are {', '.join(NEEDED + OPTIONAL)}."
         )
     table = table.reindex(columns=[*NEEDED, *OPTIONAL], fill_value="").map(str.strip)
-    rows, known = [], {}
+    rows, known, sounds = [], {}, set()
     for number, row in enumerate(table.to_dict("records"), 2):  # 1 is the header
         try:
             checked = _row(row, path.parent)
-            if row["sound"] and row["sound"] in (each["sound"] for each in known.values()):
+            if checked["sound"] in sounds:
                 raise UserError("the same sound stands in an earlier row")
             for name in (*LABELS[:2], "group"):
                 earlier = known.get(row["speaker"], checked)[name]
@@ -118,6 +118,7 @@ def read_table(path: str | Path, aside: SetAside) -> pd.DataFrame:
             aside.add("row", f"row {number}", str(error))
             continue
         known.setdefault(row["speaker"], checked)
+        sounds |= {checked["sound"]} - {None}
         rows.append(checked)
     return pd.DataFrame(rows, columns=[*NEEDED, *OPTIONAL])
 

@@ -39,7 +39,10 @@ def test_a_corpus_of_a_table(files, tmp_path):
     assert corpus.clips["split"].value_counts().to_dict() == {"test": 4, "train": 3, "val": 1}
     assert corpus.images.shape == (12, 32, 32, 3) and corpus.canonical.shape == (6, 32, 32, 3)
     assert corpus.truth is None and corpus.rejected.empty
-    assert corpus.known("sex", "age", "age_band", "group") == ["sex", "age", "age_band"]
+    told = pd.read_csv(files / "recordings.csv").drop_duplicates("speaker").set_index("speaker")
+    assert corpus.people["sex"].to_dict() == told["sex"].to_dict()
+    assert corpus.people["age"].to_dict() == told["age"].to_dict()
+    assert corpus.people["group"].isna().all()
     clip = corpus.clips.iloc[0]
     (sound,) = pd.read_csv(files / "recordings.csv").query("speaker == @clip.speaker_id")["sound"]
     wave = corpus.shards.clip(clip["audio_shard"], clip["audio_offset"], clip["audio_samples"])
