@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -34,6 +33,7 @@ from tqdm.auto import tqdm
 from s2f.study.paths import UserError, replacing
 
 SECONDS_BETWEEN_DRAWINGS = 5
+FAULTS = 4  # how often a run may go back to its last checkpoint because a number was not finite
 
 
 @dataclass
@@ -78,7 +78,7 @@ def fit(
 
     The state of the run lies in `checkpoint / fingerprint`. It is saved every `minutes`, on Ctrl-C, on
     SIGTERM (both end in KeyboardInterrupt), and at the end, so that a finished run is not trained twice.
-    UserError if a loss is not finite.
+    Where a loss or gradient is not finite, the run goes back to its last checkpoint; UserError if that does not help.
     """
     kept = {} if kept is None else kept
     folder = checkpoint / fingerprint
@@ -87,58 +87,74 @@ def fit(
         model.to(device)
         adam = torch.optim.Adam(model.parameters(), lr=learning_rate(0), betas=betas, eps=eps, fused=True)
         progress = _restore(path, model, adam, kept, device) if path.exists() else Progress()
-        _write_curve(progress.rows, log)
+        beginning = io.BytesIO()
+        torch.save(_state(model, adam, kept, progress, device), beginning)
         picture = _LivePicture() if live else None
-        saved = time.monotonic()
-        remaining = range(progress.step, steps)
-        model.train()
+        faults = 0
         with tqdm(total=steps, initial=progress.step, desc=log.stem, unit="step", mininterval=5) as bar:
-            for step, batch in zip(remaining, _read_ahead(batch_of, remaining), strict=True):
-                for group in adam.param_groups:
-                    group["lr"] = learning_rate(step)
-                terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
-                _differentiate(terms["loss"], adam, device)
-                adam.step()
-                for name, value in terms.items():
-                    # Summed where the model runs: reading a number back would make the GPU wait at each step.
-                    progress.sums[name] = progress.sums.get(name, 0) + value.detach().double()
-                progress.step = step + 1
-                if progress.step % validate_every == 0 or progress.step == steps:
-                    _add_row(progress, model, validate, learning_rate(step), best_by)
-                    _write_curve(progress.rows, log)
-                    if picture:
-                        picture.draw(progress.rows, last=progress.step == steps)
-                bar.update()
-                if signals or progress.step == steps or time.monotonic() - saved > 60 * minutes:
-                    _save(path, model, adam, kept, progress, device)
-                    saved = time.monotonic()
-                if signals:
-                    raise KeyboardInterrupt(
-                        f"{signals[0]}: {log.stem} stopped and saved after step {progress.step} of {steps}; "
-                        "run it again to go on from there."
-                    )
+            while progress.step < steps:
+                _write_curve(progress.rows, log)
+                saved = time.monotonic()
+                remaining = range(progress.step, steps)
+                model.train()
+                try:
+                    for step, batch in zip(remaining, _read_ahead(batch_of, remaining), strict=True):
+                        for group in adam.param_groups:
+                            group["lr"] = learning_rate(step)
+                        terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
+                        _differentiate(terms["loss"], adam, device)
+                        adam.step()
+                        for name, value in terms.items():
+                            # Summed where the model runs: reading a number back would make the GPU wait at each step.
+                            progress.sums[name] = progress.sums.get(name, 0) + value.detach().double()
+                        progress.step = step + 1
+                        if progress.step % validate_every == 0 or progress.step == steps:
+                            _add_row(progress, model, validate, learning_rate(step), best_by)
+                            _write_curve(progress.rows, log)
+                            if picture:
+                                picture.draw(progress.rows, last=progress.step == steps)
+                        bar.update()
+                        if signals or progress.step == steps or time.monotonic() - saved > 60 * minutes:
+                            _save(path, model, adam, kept, progress, device)
+                            saved = time.monotonic()
+                        if signals:
+                            raise KeyboardInterrupt(
+                                f"{signals[0]}: {log.stem} stopped and saved after step {progress.step} of {steps}; "
+                                "run it again to go on from there."
+                            )
+                except FloatingPointError:
+                    faults += 1
+                    if faults == FAULTS:
+                        raise UserError(
+                            f"The loss or its gradient is not finite near step {progress.step}, time and again: "
+                            "use a lower learning rate."
+                        ) from None
+                    beginning.seek(0)
+                    _release_free_memory()
+                    progress = _restore(path if path.exists() else beginning, model, adam, kept, device)
+                    bar.n = progress.step
+        _write_curve(progress.rows, log)
         model.load_state_dict(progress.best)
     model.eval()
     return pd.DataFrame(progress.rows)
 
 
 def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device) -> None:
-    """Gradients of a loss; on the CPU computed again where they are not finite although the loss is.
+    """Gradients of a loss; FloatingPointError where, on the CPU, one is not finite, also when it is computed again.
 
-    oneDNN's bfloat16 kernels for processors with AMX read memory that nobody wrote, which does no harm unless it looks
-    like NaN: seen about once in 500 steps, in the gradient of one layer's weights. Memory that was given back to the
-    system comes back as zeros, so the second gradient is what the first should have been. On a GPU the check would make
-    the device wait at each step.
+    On a shared machine, oneDNN's bfloat16 kernels for processors with AMX gave NaN for the weights of one layer about
+    once in 500 steps, though the loss was finite; computed again, with memory given back to the system before, the
+    gradient was what it should have been. On a GPU the check would make the device wait at each step.
     """
-    attempts = 3 if device.type == "cpu" and torch.isfinite(loss) else 1
     weights = [weight for group in adam.param_groups for weight in group["params"]]
-    for attempt in range(1, attempts + 1):
+    for last in (False, True):
         adam.zero_grad()
-        loss.backward(retain_graph=attempt < attempts)
+        loss.backward(retain_graph=not last)
         gradients = (weight.grad for weight in weights if weight.grad is not None)
-        if attempt == attempts or all(torch.isfinite(gradient).all() for gradient in gradients):
+        if device.type != "cpu" or all(torch.isfinite(gradient).all() for gradient in gradients):
             return
         _release_free_memory()
+    raise FloatingPointError
 
 
 def _release_free_memory() -> None:
@@ -276,18 +292,11 @@ def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: floa
         row |= {f"val_{name}": float(value) for name, value in validate(model).items()}
     model.train()
     if not all(math.isfinite(value) for value in row.values()):
-        _refuse(progress.step)
+        raise FloatingPointError
     if not progress.rows or row[best_by] < min(earlier[best_by] for earlier in progress.rows):
         progress.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     progress.rows.append(row)
     progress.sums = {}
-
-
-def _refuse(step: int) -> NoReturn:
-    raise UserError(
-        f"The loss is not finite at step {step}: run it again to go on from the last checkpoint, and if that ends "
-        "in the same way, use a lower learning rate."
-    )
 
 
 def _write_curve(rows: list[dict[str, int | float]], log: Path) -> None:
@@ -296,12 +305,12 @@ def _write_curve(rows: list[dict[str, int | float]], log: Path) -> None:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
 
 
-def _save(path: Path, model, adam, kept: dict[str, Tensor], progress: Progress, device: torch.device) -> None:
-    # A checkpoint that holds NaN would be taken up again by every later run.
+def _state(model, adam, kept: dict[str, Tensor], progress: Progress, device: torch.device) -> dict:
+    """All that a run needs to go on; FloatingPointError if it is not finite, as every later run would take it up."""
     numbers = (*model.state_dict().values(), *progress.sums.values())
     if not all(torch.isfinite(value).all() for value in numbers):
-        _refuse(progress.step)
-    state = {
+        raise FloatingPointError
+    return {
         "model": model.state_dict(),
         "adam": adam.state_dict(),
         "kept": kept,
@@ -309,13 +318,16 @@ def _save(path: Path, model, adam, kept: dict[str, Tensor], progress: Progress, 
         "random": torch.get_rng_state(),
         "random_gpu": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
+
+
+def _save(path: Path, model, adam, kept: dict[str, Tensor], progress: Progress, device: torch.device) -> None:
     # One fixed name, since the folder is locked: a killed process leaves at most one unfinished file behind.
     unfinished = path.with_suffix(".unfinished")
-    torch.save(state, unfinished)
+    torch.save(_state(model, adam, kept, progress, device), unfinished)
     os.replace(unfinished, path)
 
 
-def _restore(path: Path, model, adam, kept: dict[str, Tensor], device: torch.device) -> Progress:
+def _restore(path: Path | io.BytesIO, model, adam, kept: dict[str, Tensor], device: torch.device) -> Progress:
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     adam.load_state_dict(state["adam"])
