@@ -55,22 +55,22 @@ def matching(
     speaker, and who has none shares it with nobody. A probe without any other is left out. UserError if an item has no
     speaker, a speaker no label, or a probe no target.
     """
-    asked, offered = _named(probes), _named(items)
-    people, first, counts = np.unique(speakers(offered), return_index=True, return_counts=True)
-    own, code = _places(speakers(asked), people), _codes(labels, people)
+    queries, gallery = _named(probes), _named(items)
+    people, first, counts = np.unique(speakers(gallery), return_index=True, return_counts=True)
+    own, code = _places(speakers(queries), people), _codes(labels, people)
     allowed = (code[own][:, None] == code) & (code >= 0)
-    allowed[np.arange(len(asked)), own] = False
+    allowed[np.arange(len(queries)), own] = False
     tables = []
     for draw in range(draws):
-        key = _mixed(_hashes(asked, f"{seed} {draw}")[:, None] ^ _hashes(people, str(seed)))
+        key = _mixed(_hashes(queries, f"{seed} {draw}")[:, None] ^ _hashes(people, str(seed)))
         others = np.argsort(np.where(allowed, key, np.iinfo(key.dtype).max), axis=1, kind="stable")[:, : size - 1]
         chosen = np.column_stack([own, others])
         # The low digits of a key choose among the items of a person, the key as a whole among people.
         item = np.take_along_axis(key, chosen, axis=1) % counts[chosen].astype(key.dtype)
-        names = offered[first[chosen] + item.astype(int)]
+        names = gallery[first[chosen] + item.astype(int)]
         names[:, 1:][~np.take_along_axis(allowed, others, axis=1)] = None
         columns = ["target", *(f"other_{place}" for place in range(1, names.shape[1]))]
-        tables.append(pd.DataFrame(names, columns=columns).assign(probe=asked))
+        tables.append(pd.DataFrame(names, columns=columns).assign(probe=queries))
     table = pd.concat(tables).sort_index(kind="stable").reindex(columns=["probe", "target", *_others(size)])
     return table[table["other_1"].notna()].reset_index(drop=True).astype(object).replace({np.nan: None})
 
@@ -104,7 +104,7 @@ def _named(items: Iterable[str]) -> Shaped[np.ndarray, "items"]:
 def _places(wanted: Shaped[np.ndarray, "probes"], people: Shaped[np.ndarray, "people"]) -> np.ndarray:
     places = pd.Index(people).get_indexer(wanted)
     if (places < 0).any():
-        raise UserError(f"Speaker {wanted[places < 0][0]} is asked for but has no candidate: pass an item of theirs.")
+        raise UserError(f"Speaker {wanted[places < 0][0]} has a probe but no candidate: pass an item of theirs.")
     return places
 
 

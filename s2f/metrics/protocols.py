@@ -50,7 +50,7 @@ class Listeners(NamedTuple):
     stratum: str
     low: float
     high: float
-    basis: str  # what was asked, and where the number is from
+    basis: str  # the task, and where the number is from
 
     @property
     def others(self) -> str:
@@ -69,14 +69,14 @@ LISTENERS = (
 
 
 class Arm(NamedTuple):
-    """A system to be judged: features of what is asked and of what is offered, a row an item, and a metric of both."""
+    """A system to be judged: embeddings of queries and of a gallery, a row an item, and a metric of both."""
 
     queries: pd.DataFrame
     gallery: pd.DataFrame
     metric: Metric = "cosine"
 
     def reversed(self) -> "Arm":
-        """The same system asked the other way: from a face to the voice instead of from a voice to the face."""
+        """The same system in the other direction: from a face to the voice instead of from a voice to the face."""
 
         def metric(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
             return similarity.pairwise(gallery, queries, self.metric).T
@@ -84,18 +84,18 @@ class Arm(NamedTuple):
         return Arm(self.gallery, self.queries, metric)
 
     def scores(
-        self, probes: Iterable[str], offered: Shaped[np.ndarray, "trials places"]
+        self, probes: Iterable[str], candidates: Shaped[np.ndarray, "trials places"]
     ) -> Float[np.ndarray, "trials places"]:
-        """Scores of the items offered to each probe, larger when closer, ties made exact; NaN for None."""
-        asked = _rows(self.queries, np.asarray(list(probes), dtype=object))
-        there = pd.notna(offered)
-        faces = np.zeros(offered.shape, dtype=int)
-        faces[there] = _rows(self.gallery, offered[there])
+        """Scores of the candidates of each probe, larger when closer, ties made exact; NaN for None."""
+        rows = _rows(self.queries, np.asarray(list(probes), dtype=object))
+        there = pd.notna(candidates)
+        faces = np.zeros(candidates.shape, dtype=int)
+        faces[there] = _rows(self.gallery, candidates[there])
         queries, gallery = self.queries.to_numpy(), self.gallery.to_numpy()
-        scores = np.empty(offered.shape)
-        for start in range(0, len(asked), TRIAL_CHUNK):
+        scores = np.empty(candidates.shape)
+        for start in range(0, len(rows), TRIAL_CHUNK):
             part = slice(start, start + TRIAL_CHUNK)
-            block = similarity.pairwise(queries[asked[part]], gallery[faces[part].ravel()], self.metric)
+            block = similarity.pairwise(queries[rows[part]], gallery[faces[part].ravel()], self.metric)
             own = np.arange(faces[part].size).reshape(faces[part].shape)
             scores[part] = np.take_along_axis(block, own, axis=1)
         return np.where(there, _rounded(scores), np.nan)
@@ -140,7 +140,7 @@ def likelihood_arm(
     queries: Iterable[str],
     items: Iterable[str],
 ) -> Arm:
-    """The best possible observer, who is asked with a voice: log p(voice | face) - log p(voice).
+    """The best possible observer with a voice as query: log p(voice | face) - log p(voice).
 
     `log_likelihood` has a row a voice and a column a face, both by speaker; `evidence` comes from `log_evidence`. Only
     where voices are compared with one another (from face to voice, and at one threshold) does the second term matter.
@@ -214,7 +214,7 @@ def evaluate(
 ) -> dict[str, pd.DataFrame]:
     """All protocols on lists from `draw_lists`: tables `matching`, `verification` and `retrieval`.
 
-    All arms take voices as queries and are asked in both directions; `ceilings` are by stratum (None where the best
+    All arms take voices as queries and are evaluated in both directions; `ceilings` are by stratum (None where the best
     possible observer is not known), `distances` are further arms for retrieval.
     """
     matched, verified, found = {}, {}, {}
@@ -324,30 +324,30 @@ def retrieve(
     mean over queries of the average precision of their items among all.
     """
     rows, first = [], next(iter(arms.values()))
-    asked, offered = (trials.speakers(side.index) for side in (first.queries, first.gallery))
-    entries = len(set(offered))
+    owners, people = (trials.speakers(side.index) for side in (first.queries, first.gallery))
+    entries = len(set(people))
     found = {name: _found(arm, ks) for name, arm in (arms | references).items()}
-    relevant = (asked[:, None] == offered).sum(axis=1)
-    chance = {"map": chance_precision(relevant, len(offered)).mean()} | {f"r{k}": min(k / entries, 1) for k in ks}
+    relevant = (owners[:, None] == people).sum(axis=1)
+    chance = {"map": chance_precision(relevant, len(people)).mean()} | {f"r{k}": min(k / entries, 1) for k in ks}
     for name in arms:
         for metric, values in found[name].items():
-            estimate = bootstrap.interval(values, asked, resampling, share=True)
+            estimate = bootstrap.interval(values, owners, resampling, share=True)
             beside = {reference: found[reference][metric].mean() for reference in references}
             rows.append({"arm": name, "metric": metric, "chance": chance[metric]} | estimate.row() | beside)
     return pd.DataFrame(rows)
 
 
 def _found(arm: Arm, ks: Sequence[int]) -> dict[str, Float[np.ndarray, "queries"]]:
-    asked, offered = (trials.speakers(side.index) for side in (arm.queries, arm.gallery))
-    templates = arm.gallery.groupby(offered).mean()
-    queries, own = arm.queries.to_numpy(), _rows(templates, asked)
-    placed = retrieval.ranks(queries, templates.to_numpy(), own, arm.metric)
+    owners, people = (trials.speakers(side.index) for side in (arm.queries, arm.gallery))
+    templates = arm.gallery.groupby(people).mean()
+    queries, own = arm.queries.to_numpy(), _rows(templates, owners)
+    ranks = retrieval.ranks(queries, templates.to_numpy(), own, arm.metric)
     precision = []
     for start in range(0, len(queries), retrieval.QUERY_CHUNK):
         part = slice(start, start + retrieval.QUERY_CHUNK)
         scores = _rounded(similarity.pairwise(queries[part], arm.gallery.to_numpy(), arm.metric))
-        precision.append(average_precision(scores, asked[part, None] == offered))
-    recalls = {f"r{k}": retrieval.recall_at(placed, min(k, len(templates))) for k in ks}
+        precision.append(average_precision(scores, owners[part, None] == people))
+    recalls = {f"r{k}": retrieval.recall_at(ranks, min(k, len(templates))) for k in ks}
     return {"map": np.concatenate(precision)} | recalls
 
 

@@ -38,12 +38,12 @@ def log_likelihood(
         expected, spread = loading * mean, np.sqrt(loading**2 * variance + 1 - loading**2)
         if trait == "f0":
             centre, unit = np.log2(people.mean_f0(sex, age)), people.F0_SD_SEMITONES / 12
-            heard = np.log2(voices["f0_hz"].to_numpy())
+            trait_value = np.log2(voices["f0_hz"].to_numpy())
         else:
             centre, unit = people.vtl_moments(sex)
-            heard = voices["vtl_cm"].to_numpy()
+            trait_value = voices["vtl_cm"].to_numpy()
         unit = np.broadcast_to(unit, sex.shape)
-        score = (heard[:, None] - centre[None]) / unit[None]
+        score = (trait_value[:, None] - centre[None]) / unit[None]
         total += norm.logpdf(score, expected[None], spread) - np.log(unit)[None]
     return total
 

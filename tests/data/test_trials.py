@@ -160,7 +160,7 @@ def test_a_file_that_is_no_such_list_is_refused_with_its_place(read, text, says,
 def test_bad_requests_say_what_to_do(tmp_path):
     with pytest.raises(UserError, match="name it speaker/item"):
         drawn(["p00 voice"])
-    with pytest.raises(UserError, match="p39 is asked for but has no candidate"):
+    with pytest.raises(UserError, match="p39 has a probe but no candidate"):
         drawn(items=FACES[:-3])
     with pytest.raises(UserError, match="p39 has no label"):
         drawn(labels=SEX.drop("p39"))
