@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import settings
 
 RATE = 16_000
 
 torch.set_num_threads(2)
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ def test_command_of_readme_is_known(command):
         case "jupyter":
             assert arguments[0] == "lab"
         case known:
-            assert known in {"cd", "conda", "git", "source"}
+            assert known in {"cd", "conda", "cp", "git", "source"}
 
 
 TABLE_ROW = r"\|[^|]+\| `\w+\."

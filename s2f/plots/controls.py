@@ -22,7 +22,7 @@ def differences(table: pd.DataFrame) -> Figure:
         y = np.arange(len(part))
         ax.plot(100 * part["image_gap"], y - 0.25, "^", color=QUIET, markersize=5, label="gap in the image arm")
         ax.plot(100 * part["voice_gap"], y + 0.25, "s", color=PALETTE[2], markersize=5, label="gap in the voice arm")
-        style.intervals(ax, part, y, unit=100, label="voice less image, 95 % interval")
+        style.intervals(ax, part, y, unit=100.0, label="voice less image, 95 % interval")
         ax.axvline(0, **CHANCE_LINE | {"label": "no difference"})
         style.rules(ax, part["attribute"])
         ax.set(xlabel="group less the rest / points", title=f"{name.replace('_', ' ')} read right")

@@ -37,7 +37,7 @@ def by_group(table: pd.DataFrame, reference: str, metric: str) -> Figure:
         width = 100 * (part["seeds_high"] - part["seeds_low"])
         if (width > 0).any():  # a refitted layer is the same whatever the seed
             right.barh(y, width, left=100 * part["seeds_low"], height=0.17, color="0.82", label="range over seeds")
-        style.intervals(right, part, y, "difference", 100, **look)
+        style.intervals(right, part, y, "difference", 100.0, **look)
     if "ceiling" in rows and rows["ceiling"].notna().all():
         left.plot(rows["ceiling"], place, markersize=15, **CEILING_MARK)
     right.axvline(0, **CHANCE_LINE | {"label": reference.replace("_", " ")})
@@ -61,7 +61,7 @@ def crossed(table: pd.DataFrame) -> Figure:
     panels = {label: table[table["metric"] == metric] for metric, label in SHOWN.items()}
     for (left, right), (label, table) in zip(grid, panels.items(), strict=True):
         gap = table["tested"] == "heard_less_unheard"
-        for ax, part, unit in ((left, table[~gap], 1), (right, table[gap], 100)):
+        for ax, part, unit in ((left, table[~gap], 1.0), (right, table[gap], 100.0)):
             names = part.drop_duplicates(["trained", "tested"])
             keys = pd.MultiIndex.from_frame(names[["trained", "tested"]])
             for number, (score, rows) in enumerate(part.groupby("score", sort=False)):

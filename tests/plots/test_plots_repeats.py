@@ -52,6 +52,6 @@ def test_charts_name_their_axes_and_say_how_many_speakers(draw, rng):
 
 def test_a_strip_finds_the_face_of_each_speaker_and_name(rng):
     axes = strips(rng).axes
-    assert [ax.get_title() for ax in axes[:2]] == ["F, 30\nG1", "M, 50\nG1"]
+    assert [ax.get_title() for ax in axes[:2]] == ["F, 30, G1", "M, 50, G1"]
     assert [ax.get_ylabel() for ax in axes[::2]] == ["true face", "de", "hi"]
     assert [int(ax.images[0].get_array()[0, 0, 0]) for ax in axes] == [9, 9, 0, 3, 1, 2]
