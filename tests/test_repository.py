@@ -78,6 +78,12 @@ def test_notebook_defines_no_class(path):
 
 
 @each_notebook
+def test_only_the_notebook_that_prepares_the_data_knows_where_it_comes_from(path):
+    if not path.stem.startswith("10_"):
+        assert not re.search(r"s2f\.synthetic|s2f\.data\.sources|data import sources", code(path))
+
+
+@each_notebook
 def test_notebook_says_first_what_it_is(path):
     assert notebook.read(path)["cells"][0]["cell_type"] == "markdown"
 

@@ -49,6 +49,17 @@ def test_only_the_notebook_that_prepares_the_data_is_the_studys_own(name):
         assert f"build/src/{program}.ipynb" in chain[stage]["deps"]
 
 
+@each_study
+def test_the_code_that_runs_is_the_same_in_every_study(name, tmp_path):
+    """Byte for byte, with the digests of the library code that it reaches."""
+    notebook.extract([ROOT / "notebooks"], tmp_path / "default")
+    notebook.extract([ROOT / "notebooks", STUDIES / name / "notebooks"], tmp_path / name)
+    copies = sorted((tmp_path / "default").glob("*.ipynb"))
+    assert len(copies) > 20
+    for copy in copies:
+        assert (tmp_path / name / copy.name).read_bytes() == copy.read_bytes(), copy.name
+
+
 # Nothing private in Git
 
 
