@@ -1,13 +1,13 @@
-"""Lists of trials: who is compared with whom; drawn by seed, written with a hash, read from the public formats.
+"""Trial lists for matching and verification: drawing, writing with a hash, and reading public formats.
 
-A drawn list is a function of the seed and of names only: every probe orders the others by a hash of both names. So
-neither the order of the rows nor the version of a random generator changes it, a person who joins changes only the
-trials that they enter, and the first N candidates of a long trial are the trial of that size.
+A drawn list depends only on the seed and on names: each probe ranks the other speakers by a hash of both names.
+Therefore neither the order of the rows nor the version of a random generator affects it, an added person changes only
+the trials in which they appear, and the first N candidates of a longer trial are those of a trial of size N.
 
-An item is named `speaker/anything`, as in the public lists. A table of *matching* trials has the columns `probe`,
-`target`, `other_1`, `other_2` ...: one item of the probe's speaker, and one item of each of other speakers, None where
-there are not enough of them. A table of *verification* trials has `voice`, `face`, `voice_speaker`, `face_speaker` and
-`same`.
+Items are named `speaker/anything`, as in the public lists. A table of *matching* trials has the columns `probe`,
+`target`, `other_1`, `other_2` ...: the target is an item of the probe's speaker, and each other an item of a different
+speaker, None where there are not enough speakers. A table of *verification* trials has the columns `voice`, `face`,
+`voice_speaker`, `face_speaker` and `same`.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from jaxtyping import Shaped
 
 from s2f.study.paths import UserError, replacing
 
-# The sets in identity_splits.txt of Learnable PINs.
+# The numbers of the sets in identity_splits.txt of Learnable PINs.
 SETS = {"1": "train", "2": "val", "3": "seen_heard", "4": "unseen_unheard"}
-# Columns of a verification list of Learnable PINs after its running number, and ours.
+# Columns of a verification list of Learnable PINs (after the id) and the matching columns of our tables.
 PINS = {
     "voice-speaker-id": "voice_speaker",
     "face-speaker-id": "face_speaker",
@@ -37,23 +37,33 @@ ITEM = re.compile(r"[^/\s,]+/[^\s,]+")
 
 
 def speakers(items: Iterable[str | None]) -> Shaped[np.ndarray, "items"]:
-    """The speaker of each item: its name up to the first slash; None stays None."""
+    """Speaker of each item: the part of its name before the first slash. None stays None."""
     return np.array([item if item is None else item.partition("/")[0] for item in items], dtype=object)
 
 
 def candidates(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of a table of matching trials that hold its candidates, the target first."""
+    """The candidate columns of a table of matching trials, the target first."""
     return table.drop(columns="probe")
 
 
 def matching(
     probes: Iterable[str], items: Iterable[str], labels: pd.Series, *, size: int, draws: int, seed: int
 ) -> pd.DataFrame:
-    """Matching trials with up to `size` candidates: each probe `draws` times, the others sharing its speaker's label.
+    """Draw matching trials in which all candidates have the same label (such as sex) as the speaker of the probe.
 
-    `probes` and `items` (the candidates) may be voices and faces or the reverse; `labels` is the stratum of each
-    speaker, and who has none shares it with nobody. A probe without any other is left out. UserError if an item has no
-    speaker, a speaker no label, or a probe no target.
+    Args:
+        probes: Names of the probes, voices or faces.
+        items: Names of the candidates, of the other modality.
+        labels: Label of each speaker, indexed by speaker; a missing value equals no other label.
+        size: Maximum number of candidates in a trial, including the target.
+        draws: Number of trials per probe.
+        seed: Seed of the draw.
+
+    Returns:
+        A table of matching trials (see the module docstring). Probes for which there is no other speaker are left out.
+
+    Raises:
+        UserError: If the name of an item has no speaker, a speaker is not in `labels`, or a probe has no target.
     """
     queries, gallery = _named(probes), _named(items)
     people, first, counts = np.unique(speakers(gallery), return_index=True, return_counts=True)
@@ -65,7 +75,7 @@ def matching(
         key = _mixed(_hashes(queries, f"{seed} {draw}")[:, None] ^ _hashes(people, str(seed)))
         others = np.argsort(np.where(allowed, key, np.iinfo(key.dtype).max), axis=1, kind="stable")[:, : size - 1]
         chosen = np.column_stack([own, others])
-        # The low digits of a key choose among the items of a person, the key as a whole among people.
+        # The key ranks speakers; its remainder selects one of the items of a speaker.
         item = np.take_along_axis(key, chosen, axis=1) % counts[chosen].astype(key.dtype)
         names = gallery[first[chosen] + item.astype(int)]
         names[:, 1:][~np.take_along_axis(allowed, others, axis=1)] = None
@@ -78,7 +88,21 @@ def matching(
 def verification(
     voices: Iterable[str], faces: Iterable[str], labels: pd.Series, *, draws: int, seed: int
 ) -> pd.DataFrame:
-    """Verification trials, half of them matched: each voice `draws` times with a face of its own and one of another."""
+    """Draw verification trials: `draws` times per voice, one with a face of its speaker and one with another face.
+
+    Args:
+        voices: Names of the voices.
+        faces: Names of the faces.
+        labels: Label of each speaker, shared by the two speakers of a trial, as in `matching`.
+        draws: Number of pairs of trials per voice.
+        seed: Seed of the draw.
+
+    Returns:
+        A table of verification trials (see the module docstring), half of which have `same` set.
+
+    Raises:
+        UserError: As in `matching`.
+    """
     drawn = matching(voices, faces, labels, size=2, draws=draws, seed=seed)
     parts = [
         pd.DataFrame({"voice": drawn["probe"], "face": drawn[column], "same": same})
@@ -93,7 +117,7 @@ def _others(size: int) -> list[str]:
 
 
 def _named(items: Iterable[str]) -> Shaped[np.ndarray, "items"]:
-    """The items in sorted order, each once."""
+    """The unique items in sorted order."""
     names = np.array(sorted(set(items)), dtype=object)
     for name in names:
         if not ITEM.fullmatch(name):
@@ -120,14 +144,18 @@ def _hashes(names: Shaped[np.ndarray, "names"], salt: str) -> np.ndarray:
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """Each number scrambled (SplitMix64), so that the order of people differs from probe to probe."""
+    """Hash of each number (SplitMix64), so that the order of people differs between probes."""
     return pd.util.hash_array(numbers.ravel()).reshape(numbers.shape)
 
 
 def write(lists: Mapping[str, pd.DataFrame], folder: str | Path) -> dict[str, dict[str, int | str]]:
-    """Write tables as `folder/NAME.txt` in the formats of CMPC and PINs, with their hashes; both by name are returned.
+    """Write trial tables as `folder/NAME.txt` and their hashes as `folder/SHA256SUMS`.
 
-    Lines are sorted, so that equal trials make equal files; `sha256sum -c SHA256SUMS` checks them, as the readers do.
+    Matching trials have the format of CMPC, verification trials that of Learnable PINs. Lines are sorted, so that equal
+    trials give equal files. `sha256sum -c SHA256SUMS` verifies the files, and so do the readers.
+
+    Returns:
+        The number of `trials` and the `sha256` of each list, by name.
     """
     folder, written = Path(folder), {}
     for name, table in lists.items():
@@ -152,9 +180,14 @@ def _verification_text(table: pd.DataFrame) -> str:
 
 
 def read_matching(path: str | Path) -> pd.DataFrame:
-    """A list of CMPC, or one of ours: each line a probe, its target and the others, separated by spaces.
+    """Read matching trials in the format of CMPC: each line a probe, its target and the others, separated by spaces.
 
-    UserError for a line that has no other or offers one person twice.
+    Returns:
+        A table of matching trials (see the module docstring).
+
+    Raises:
+        UserError: If the file is missing or does not match its hash, or a line has no other candidate or two
+            candidates of the same speaker.
     """
     lines = [line.split() for line in _text(path).splitlines()]
     for number, line in enumerate(lines, 1):
@@ -167,10 +200,17 @@ def read_matching(path: str | Path) -> pd.DataFrame:
 
 
 def read_verification(path: str | Path) -> pd.DataFrame:
-    """A list of Learnable PINs, or one of ours.
+    """Read verification trials in the format of Learnable PINs.
 
-    UserError for a column that is missing, or a label that contradicts the speakers. (Some systems take the labels from
-    the parity of the row, which is wrong for several of these lists.)
+    Labels are read from the file; some systems infer them from the parity of the row, which is wrong for several of the
+    public lists.
+
+    Returns:
+        A table of verification trials (see the module docstring).
+
+    Raises:
+        UserError: If the file is missing or does not match its hash, a column is missing, or a label contradicts the
+            speakers.
     """
     header, *rows = [line.split(",") for line in _text(path).splitlines()] or [[]]
     if header[1:] != list(PINS) or any(len(row) != len(header) for row in rows):
@@ -184,7 +224,11 @@ def read_verification(path: str | Path) -> pd.DataFrame:
 
 
 def read_splits(path: str | Path) -> pd.Series:
-    """identity_splits.txt of Learnable PINs: the set of each person, one of the values of `SETS`."""
+    """Read identity_splits.txt of Learnable PINs: the set of each person, one of the values of `SETS`.
+
+    Raises:
+        UserError: If the file is missing, or a line is not a name and a number from 1 to 4.
+    """
     lines = [line.split() for line in _text(path).splitlines()]
     for number, line in enumerate(lines, 1):
         if len(line) != 2 or line[1] not in SETS:
@@ -193,7 +237,14 @@ def read_splits(path: str | Path) -> pd.Series:
 
 
 def read_fame(path: str | Path) -> pd.DataFrame:
-    """A test list of the FAME challenge (MAV-Celeb): `key`, `voice` and `face`; the organisers keep the labels."""
+    """Read a test list of the FAME challenge (MAV-Celeb), whose labels are not public.
+
+    Returns:
+        One row per trial, with the columns `key`, `voice` and `face`.
+
+    Raises:
+        UserError: If the file is missing, or a line does not have three fields.
+    """
     lines = [line.split() for line in _text(path).splitlines()]
     for number, line in enumerate(lines, 1):
         if len(line) != 3:
@@ -202,14 +253,14 @@ def read_fame(path: str | Path) -> pd.DataFrame:
 
 
 def write_fame(table: pd.DataFrame, scores: Iterable[float], path: str | Path) -> None:
-    """Scores (larger when closer) for a list from `read_fame`, as the challenge takes them: a distance a key."""
+    """Write scores (higher is more similar) of the trials of `read_fame` as a FAME submission: one distance per key."""
     lines = [f"{key} {-score:.6f}\n" for key, score in zip(table["key"], scores, strict=True)]
     with replacing(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def _text(path: str | Path) -> str:
-    """The text of a list; UserError if it is missing, or is not the one whose hash stands in `SHA256SUMS` beside it."""
+    """Read a list; UserError if it is missing or does not match its hash in the `SHA256SUMS` of its folder, if any."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no trial list {path}: name a file.")

@@ -1,11 +1,12 @@
-"""What the voice encoder is trained on: the three terms of section 3, their weights, and what they are compared with.
+"""Training losses of the voice encoder: the three terms of section 3, their weights, and baselines.
 
     first     ||f_dec(v_f) - f_dec(v_s)||_1
     cosine    lambda1 || v_f/||v_f|| - v_s/||v_s|| ||_2^2
     distill   lambda2 L(f_vgg(v_f), f_vgg(v_s)),  L(a, b) = -sum_i p_i(a) log p_i(b),  p(a) = softmax(a / T)
 
-The paper does not state reductions. Here each term is summed over its dimensions for one clip and then
-averaged over the batch, so that neither the value nor the gradient of a clip depends on the clips beside it.
+v_s are features predicted from speech and v_f those of the true faces. The paper does not state reductions. Here each
+term is summed over its dimensions for each clip and then averaged over the batch, so that neither the value nor the
+gradient of a clip depends on the other clips.
 """
 
 import logging
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Weights(NamedTuple):
-    """Weights of the second and third term; the first has weight 1."""
+    """Weights of the cosine and distillation terms; the first term has weight 1."""
 
     lambda1: float
     lambda2: float
@@ -38,7 +39,7 @@ class Weights(NamedTuple):
 
 PAPER_WEIGHTS = Weights(lambda1=0.025, lambda2=200.0)
 
-# Which terms the paper's loss keeps in an ablation, by the name of the loss in `params.yaml`.
+# The terms of the loss in each ablation, by the name of the loss in `params.yaml`.
 KEPT = {
     "paper": ("first", "cosine", "distill"),
     "first_only": ("first",),
@@ -51,7 +52,7 @@ KEPT = {
 
 
 class Terms(NamedTuple):
-    """The weighted sum of the kept terms, and all three before weighting."""
+    """The weighted sum of the kept terms, and the three terms before weighting."""
 
     total: Scalar
     first: Scalar
@@ -67,10 +68,15 @@ def speech2face_loss(
     weights: Weights = PAPER_WEIGHTS,
     kept: Collection[str] = KEPT["paper"],
 ) -> Terms:
-    """The loss of the paper, of features predicted from speech (v_s) against those of the true faces (v_f).
+    """The loss of the paper (section 3). No gradient flows back into v_f.
 
-    `decoder_first` is `FaceDecoder.first`, `logits` is `FaceEncoder.logits`; nothing flows back into v_f. Of an
-    ablation only the `kept` terms are in the sum, with the weights that they would have beside the others.
+    Args:
+        v_s: Features predicted from speech.
+        v_f: Features of the true faces.
+        decoder_first: First layer of the face decoder, `FaceDecoder.first`.
+        logits: Identity scores of the face encoder, `FaceEncoder.logits`; None sets the distillation term to 0.
+        weights: Weights of the cosine and distillation terms.
+        kept: Names of the terms to sum; an ablation (`KEPT`) leaves some out, with the other weights unchanged.
     """
     first, cosine, distill = _terms(v_s, v_f, decoder_first, logits)
     weighted = {"first": first, "cosine": weights.lambda1 * cosine, "distill": weights.lambda2 * distill}
@@ -78,21 +84,26 @@ def speech2face_loss(
 
 
 def feature_l1(v_s: Float[Tensor, "batch feature_dim"], v_f: Float[Tensor, "batch feature_dim"]) -> Scalar:
-    """The baseline that the paper found slow and unstable: L1 between the features themselves."""
+    """L1 distance between features, averaged over the batch: the baseline that the paper found slow and unstable."""
     return (v_f.detach() - v_s).abs().sum(dim=1).mean()
 
 
 def pixel_l1(drawn_s: Float[Tensor, "batch 3 size size"], drawn_f: Float[Tensor, "batch 3 size size"]) -> Scalar:
-    """The baseline of Fig. 8: absolute difference of the pictures drawn from v_s and from v_f, in [0, 1]."""
+    """Mean absolute difference between the images decoded from v_s and v_f, in [0, 1]: the baseline of Fig. 8."""
     return (drawn_f.detach() - drawn_s).abs().mean()
 
 
 class Matcher(nn.Module):
-    """Our addition: two linear maps to a small space in which a voice is closest to its own face.
+    """Two linear maps, of voice and face features, to a small space in which each voice is closest to its own face.
 
-    The paper's loss weighs each direction of the feature by its size; these maps learn to weigh it by what voices tell
-    of it. They start at the largest principal components of the true features, and leave the features themselves to the
-    paper's loss, since faces are drawn from them.
+    This is not part of the paper, whose loss weights each direction of the feature by its magnitude; these maps learn
+    to weight it by how well it can be predicted from voices. Both start as a whitening onto the largest principal
+    components of the true features. The features themselves are left to the paper's loss, as faces are decoded from
+    them.
+
+    Args:
+        face_features: Features of the true faces.
+        dims: Dimension of the small space.
     """
 
     def __init__(self, face_features: Float[Tensor, "photos feature_dim"], dims: int = 12):
@@ -105,7 +116,7 @@ class Matcher(nn.Module):
 
     @classmethod
     def restored(cls, state: Mapping[str, Tensor]) -> "Matcher":
-        """The matcher whose `state_dict` this was."""
+        """Create a matcher from the `state_dict` of another."""
         matcher = cls(state["voice"], dims=len(state["voice"]))
         matcher.load_state_dict(state)
         return matcher
@@ -113,22 +124,23 @@ class Matcher(nn.Module):
     def forward(
         self, v_s: Float[Tensor, "voices feature_dim"], v_f: Float[Tensor, "faces feature_dim"]
     ) -> Float[Tensor, "voices faces"]:
-        """Cosine of each voice with each face in the small space."""
+        """Cosine similarity of each voice with each face in the small space."""
         ours, theirs = (normalize((v - self.mean) @ maps.T, dim=1) for v, maps in ((v_s, self.voice), (v_f, self.face)))
         return ours @ theirs.T
 
     def score(
         self, queries: Float[np.ndarray, "queries feature_dim"], gallery: Float[np.ndarray, "gallery feature_dim"]
     ) -> Float[np.ndarray, "queries gallery"]:
-        """The same as a metric of `s2f.metrics.retrieval`."""
+        """Cosine similarities as arrays; usable as a metric of `s2f.metrics.retrieval`."""
         with torch.inference_mode():
             return self(*(torch.from_numpy(side).to(self.mean.device) for side in (queries, gallery))).cpu().numpy()
 
 
 def contrastive(scores: Float[Tensor, "batch batch"], speakers: Shaped[Tensor, "batch"]) -> Scalar:
-    """Cross-entropy of picking the own face for each voice, and the own voice for each face, in the batch.
+    """Symmetric contrastive loss: mean cross-entropy of matching each voice to its face and each face to its voice.
 
-    Pairs of different clips of one speaker are left out: they are no wrong answers.
+    `scores[i, j]` is the similarity of voice i and face j; matching pairs are on the diagonal. Other pairs of clips of
+    the same speaker are masked out, as they are not negatives.
     """
     own = torch.arange(len(scores), device=scores.device)
     repeated = speakers[:, None] == speakers[None]
@@ -143,10 +155,13 @@ def rebalance(
     decoder_first: Layer,
     logits: Layer | None,
 ) -> Weights:
-    """Weights by the paper's rule: early in training the terms' gradients at v_s shall have norms alike.
+    """Choose weights by the paper's rule: the gradients of all terms at v_s have equal norms early in training.
 
-    The published weights balance the authors' own decoder. Norms are those of single clips, averaged over the
-    batch, and logged. UserError if a term has no gradient here, as when the prediction is already exact.
+    The published weights balance the authors' own decoder. Norms are computed per clip, averaged over the batch, and
+    logged. Arguments are those of `speech2face_loss`; without `logits`, lambda2 is 0.
+
+    Raises:
+        UserError: If the gradient of a term is zero, for example because the prediction is already exact.
     """
     v_s = v_s.detach().requires_grad_()
     terms = _terms(v_s, v_f, decoder_first, logits)
@@ -160,7 +175,16 @@ def rebalance(
 
 
 def gradient_norm(term: Scalar, v_s: Float[Tensor, "batch feature_dim"], name: str) -> float:
-    """Norm of a term's gradient at v_s, of single clips, averaged over the batch; UserError if there is none."""
+    """Norm of the gradient of a term at v_s, computed per clip and averaged over the batch.
+
+    Args:
+        term: Loss term, averaged over the batch.
+        v_s: Features with `requires_grad`, on which `term` depends.
+        name: Name of the term in the error message.
+
+    Raises:
+        UserError: If the norm is zero or NaN.
+    """
     (gradient,) = torch.autograd.grad(term * len(v_s), v_s, retain_graph=True)
     norm = gradient.norm(dim=1).mean().item()
     if not norm > 0:

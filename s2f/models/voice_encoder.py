@@ -1,9 +1,8 @@
-"""The voice encoder: a spectrogram of any length to the feature of its face (section 3, Table 1).
+"""The voice encoder: maps a spectrogram of any length to a face feature (section 3, Table 1).
 
-One family of networks. Every block is CONV-ReLU-BN with a 4 x 4 kernel and no padding, and may halve time by
-max pooling; the last convolution is averaged over all time, so that any duration fits, and only then goes
-through ReLU and BN. Two dense layers follow, on channels x frequency: frequency is never pooled, to keep what
-tells voices apart.
+Every block is CONV-ReLU-BN with a 4 x 4 kernel and no padding, and may halve time by max pooling. The output of the
+last convolution is averaged over time, so that inputs may have any duration, before ReLU and BN. Two dense layers on
+channels x frequency follow. Frequency is never pooled, to preserve the vocal characteristics of the speaker.
 """
 
 import copy
@@ -22,7 +21,7 @@ KERNEL = 4
 
 
 class Conv(BaseModel):
-    """One convolution: channels, stride over time and frequency, and whether time is halved after it."""
+    """One convolution: output channels, stride (time and frequency), and whether max pooling halves time after it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,13 +31,13 @@ class Conv(BaseModel):
 
 
 class VoiceEncoderConfig(BaseModel):
-    """The sizes of a voice encoder."""
+    """Architecture of a voice encoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Literal["complex", "magnitude"]  # the two channels of the spectrogram, or their modulus alone
+    input: Literal["complex", "magnitude"]  # real and imaginary parts, or only their modulus
     convs: Annotated[tuple[Conv, ...], Field(min_length=1)]
-    batch_norm: bool = True  # without it the paper's model drew one average face for all (Fig. 9)
+    batch_norm: bool = True  # without it, the paper's model predicted an average face for everyone (Fig. 9)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before each dense layer; the paper mentions none
     hidden_dim: PositiveInt
     feature_dim: PositiveInt
@@ -53,7 +52,7 @@ class VoiceEncoderConfig(BaseModel):
 
     @property
     def bins(self) -> int:
-        """Frequency bins that reach the dense layers."""
+        """Number of frequency bins at the input of the dense layers."""
         bins = N_BINS
         for conv in self.convs:
             bins = (bins - KERNEL) // conv.stride + 1
@@ -61,7 +60,7 @@ class VoiceEncoderConfig(BaseModel):
 
     @property
     def min_frames(self) -> int:
-        """The shortest spectrogram of which one frame is left after the last convolution."""
+        """Minimum number of input frames: those that leave one frame after the last convolution."""
         frames = 1
         for conv in reversed(self.convs):
             frames = 2 * frames if conv.pool else frames
@@ -86,8 +85,8 @@ PAPER = VoiceEncoderConfig(
     feature_dim=4096,
 )
 
-# For a CPU. The random phase of a frame would take a deep network to see through; the modulus drops it at
-# once.
+# For training on a CPU. The modulus discards the random phase of each frame, which only a deep network could learn to
+# ignore.
 SMALL = VoiceEncoderConfig(
     input="magnitude",
     convs=(
@@ -97,14 +96,14 @@ SMALL = VoiceEncoderConfig(
         Conv(channels=96, stride=2),
         Conv(channels=128),
     ),
-    dropout=0.3,  # some thousand speakers are soon learned by heart
+    dropout=0.3,  # a few thousand speakers are soon overfitted
     hidden_dim=512,
     feature_dim=128,
 )
 
 
 class VoiceEncoder(nn.Module):
-    """Spectrogram (`audio.spectrogram`) to face feature, in the arithmetic of its weights or of autocast."""
+    """Spectrogram (`audio.spectrogram`) to face feature, computed in the dtype of the weights or of autocast."""
 
     Config: ClassVar = VoiceEncoderConfig
 
@@ -124,7 +123,11 @@ class VoiceEncoder(nn.Module):
         self.fc2 = nn.Linear(config.hidden_dim, config.feature_dim)
 
     def forward(self, spectrogram: Float[Tensor, "batch 2 frames 257"]) -> Float32[Tensor, "batch feature_dim"]:
-        """Features, float32 whatever the arithmetic; UserError for fewer frames than `config.min_frames`."""
+        """Predict face features, in float32 regardless of the dtype of the weights.
+
+        Raises:
+            UserError: If the spectrogram has fewer frames than `config.min_frames`.
+        """
         self._check_length(spectrogram.shape[2])
         x = spectrogram
         if self.config.input == "magnitude":
@@ -150,14 +153,14 @@ class VoiceEncoder(nn.Module):
 
 
 def for_inference(encoder: VoiceEncoder, dtype: torch.dtype) -> VoiceEncoder:
-    """A copy in evaluation mode with weights of that dtype, laid out for fast convolutions (channels last).
+    """A copy of an encoder in evaluation mode, with weights of the given dtype in channels-last layout.
 
-    bfloat16 takes a third of float32's time on CPUs with avx512_bf16; the features stay within a cosine of
-    0.9999.
+    On CPUs with avx512_bf16, bfloat16 takes a third of the time of float32; the cosine similarity of the features
+    remains above 0.9999.
     """
     return copy.deepcopy(encoder).eval().to(dtype=dtype, memory_format=torch.channels_last)
 
 
 def _seconds(frames: int) -> float:
-    """Length of the sound that gives this many frames."""
+    """Duration (seconds) of the audio that gives this many frames."""
     return ((frames - 1) * HOP + WINDOW) / SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""Sound as the voice encoder sees it, mono 16 kHz, as the compressed spectrogram of the paper, section 3."""
+"""Audio input of the voice encoder: mono 16 kHz waveforms and the compressed spectrogram of section 3."""
 
 import math
 from pathlib import Path
@@ -18,20 +18,24 @@ HOP = 160  # 10 ms
 N_FFT = 512
 N_BINS = N_FFT // 2 + 1
 POWER = 0.3
-FULL_SCALE = 32_768  # one 16-bit step is 1 / FULL_SCALE, as in libsndfile
+FULL_SCALE = 32_768  # a 16-bit sample is divided by this, as in libsndfile
 
 SHORTEST = 0.2  # seconds
 SILENCE = 1e-4  # peak; three 16-bit steps
-LOUDEST = 4.0  # lossy codecs overshoot 1.0 a little; above this the samples are on another scale
-LARGEST_FILTER = 20_000_000  # entries of the resampling filter: any usual rate needs under a fiftieth
+LOUDEST = 4.0  # peak; lossy codecs slightly exceed 1, larger values indicate another scale
+LARGEST_FILTER = 20_000_000  # limit on the size of the resampling filter; common rates need less than 1/50 of it
 
 
 def read(path: str | Path, seconds: int | float | None = None) -> Float32[np.ndarray, "samples"]:
-    """A sound file as mono 16 kHz float32 in [-1, 1]; with `seconds`, no more than its start is decoded.
+    """Read an audio file as mono 16 kHz float32 in [-1, 1].
 
-    Any format of libsndfile, any usual rate, any number of channels (their mean). UserError if the file is
-    missing, is not audio, holds NaN or infinity, is silent, is far out of [-1, 1], is shorter than 0.2 s, or
-    has a rate that shares too little with 16 kHz.
+    Args:
+        path: File in any format that libsndfile reads, of any common sample rate; channels are averaged.
+        seconds: Decode only the first `seconds` of the file; all of it by default.
+
+    Raises:
+        UserError: If the file is missing, not audio, silent or shorter than 0.2 s, has NaN, infinite or far too large
+            samples, or has a sample rate whose conversion to 16 kHz needs too large a filter.
     """
     path = Path(path)
     if path.is_dir():
@@ -41,10 +45,10 @@ def read(path: str | Path, seconds: int | float | None = None) -> Float32[np.nda
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
-            # A tenth of a second more, so that the resampling filter sees past the cut.
+            # 0.1 s more, so that the resampling filter does not see the cut.
             frames = -1 if seconds is None else math.ceil((seconds + 0.1) * rate)
             channels = file.read(frames, dtype="float32", always_2d=True)
-    # A name in .raw means headerless samples, whose rate soundfile then asks for by a TypeError.
+    # soundfile raises TypeError for headerless .raw files, whose sample rate is unknown.
     except (soundfile.SoundFileError, TypeError):
         raise UserError(f"{path} is not audio that libsndfile can read: convert it to WAV first.") from None
     if not np.isfinite(channels).all():
@@ -71,7 +75,7 @@ def _resample(wave: Float32[np.ndarray, "samples"], rate: int, path: Path) -> Fl
         raise UserError(f"{path} has the unusual rate of {rate} Hz: convert it to {SAMPLE_RATE} Hz first.")
     from torchaudio.functional import resample  # slow to import, and most files are at 16 kHz already
 
-    # A long Kaiser-windowed sinc: flat to 7 kHz, where torchaudio's default has lost 2 dB of the consonants.
+    # A long Kaiser-windowed sinc is flat up to 7 kHz, where torchaudio's default attenuates consonants by 2 dB.
     filtered = resample(
         torch.from_numpy(wave),
         rate,
@@ -85,41 +89,52 @@ def _resample(wave: Float32[np.ndarray, "samples"], rate: int, path: Path) -> Fl
 
 
 def to_int16(wave: Float[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
-    """[-1, 1] to 16 bits, rounded and clipped; undoes the scaling of `read` exactly for a 16-bit file."""
+    """Convert samples in [-1, 1] to 16-bit integers, rounded and clipped; exact inverse of `read` for a 16-bit file."""
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 def fit_length(wave: Shaped[np.ndarray, "samples"], samples: int) -> Shaped[np.ndarray, "fitted"]:
-    """The first `samples` of `wave`; a shorter one is repeated end to start until it is long enough."""
+    """Truncate `wave` to `samples`, or repeat it until it is that long.
+
+    Raises:
+        UserError: If `wave` is empty.
+    """
     if len(wave) == 0:
         raise UserError("A wave without samples cannot be repeated: drop the empty clip.")
     return wave[:samples] if len(wave) >= samples else np.resize(wave, samples)
 
 
 def n_frames(samples: int) -> int:
-    """Whole windows in a wave, without padding at its ends: 598 for 6 s."""
+    """Number of spectrogram frames of a wave of `samples` at 16 kHz, without padding: 598 for 6 s."""
     return 1 + (samples - WINDOW) // HOP
 
 
 def spectrogram(
     wave: Float[Tensor, "*batch samples"] | Int16[Tensor, "*batch samples"],
 ) -> Float32[Tensor, "*batch 2 frames 257"]:
-    """Real and imaginary part of the STFT, each sign(x)|x|^0.3 (section 3): 2 x 598 x 257 for 6 s.
+    """Real and imaginary parts of the STFT, each compressed as sign(x)|x|^0.3 (section 3).
 
-    16-bit waves are scaled to [-1, 1) first. An input to a network: no gradient flows back to the wave.
+    Args:
+        wave: Samples at 16 kHz, in [-1, 1] or 16-bit integers, which are scaled to [-1, 1).
+
+    Returns:
+        Parts x frames x frequency bins, 2 x 598 x 257 for 6 s. No gradient flows back to the wave.
+
+    Raises:
+        UserError: If the wave is shorter than one window (25 ms).
     """
     samples = wave.shape[-1]
     if samples < WINDOW:
         raise UserError(f"A wave of {samples} samples is shorter than the {WINDOW} samples of one window.")
     with torch.no_grad():
         waves = wave.reshape(-1, samples)
-        # As in TensorFlow: a periodic Hann window on 400 samples, then zeros up to the FFT length. torch's
-        # own win_length=400 would put the window in the middle of the 512 and turn the phases.
+        # As in TensorFlow: a periodic Hann window of 400 samples, followed by zeros up to the FFT length. With
+        # win_length=400, torch would centre the window in the 512 samples, which changes the phases.
         window = pad(torch.hann_window(WINDOW, periodic=True, device=wave.device), (0, N_FFT - WINDOW))
         if wave.is_cuda:
             planes = _compressed_stft(waves, window).contiguous()
         else:
-            # One clip at a time keeps the temporaries in cache: 3 times faster than one call for all.
+            # Processing one clip at a time keeps temporaries in cache: 3 times faster than one batched call.
             planes = torch.empty(len(waves), 2, n_frames(samples), N_BINS)
             for clip, plane in zip(waves, planes, strict=True):
                 plane.copy_(_compressed_stft(clip, window))
@@ -130,10 +145,10 @@ def _compressed_stft(
     wave: Shaped[Tensor, "*batch samples"], window: Float32[Tensor, "512"]
 ) -> Float32[Tensor, "*batch 2 frames 257"]:
     scaled = wave.float() / FULL_SCALE if wave.dtype == torch.int16 else wave.float()
-    # The zeros at the end let the last 400-sample frame count, although torch steps 512-sample frames.
+    # Pad the end, as torch would otherwise drop the last 400-sample windows that do not fill 512 samples.
     padded = pad(scaled, (0, N_FFT - WINDOW))
     stft = torch.stft(padded, N_FFT, HOP, N_FFT, window, center=False, return_complex=True)
     parts = torch.view_as_real(stft)  # (*batch, bins, frames, 2)
-    # |x|^0.3 as 2^(0.3 log2|x|) is a quarter cheaper than pow; zero goes through -inf and comes out as zero.
+    # 2^(0.3 log2|x|) takes a quarter less time than pow; zero maps to -inf and back to zero.
     magnitude = parts.abs().log2_().mul_(POWER).exp2_()
     return torch.copysign(magnitude, parts).movedim(-1, -3).transpose(-1, -2)

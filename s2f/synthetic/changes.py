@@ -1,4 +1,7 @@
-"""Takes: the same people recorded again with one thing about the voice changed, and all else the same."""
+"""Controlled changes of the voice: the same people recorded again with one property of the voice changed.
+
+A *take* is one recording of one person, an *arm* is one change applied to everybody, and a *dose* is its size.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,20 +15,24 @@ from s2f.study.config import World
 from s2f.study.paths import UserError
 from s2f.synthetic import ideal_observer, people, render, speech, studio
 
-Arm = Mapping[str, float]  # what an arm changes: some keys of UNCHANGED
+Arm = Mapping[str, float]  # changed settings, a subset of the keys of UNCHANGED
 UNCHANGED = {"semitones": 0.0, "percent": 0.0, "noise_db": 0.0, "tempo_percent": 0.0, "sentences": 0}
-# What a face should hardly depend on; of the tempo the world says only that older voices are slower.
+# Changes on which a predicted face should hardly depend. In the synthetic world tempo depends only on vocal age.
 SHAMS = {
     "other sentences": {"sentences": 1},
     "10 dB more noise": {"noise_db": 10.0},
     "10 % faster": {"tempo_percent": 10.0},
 }
-# The two doses: what is asked for, what stays as it is meanwhile, and the sign of a man's way to a woman's voice.
+# For each axis: the setting that varies, the setting held fixed, and the sign of a change from male to female voices.
 AXES = {"pitch": ("semitones", "percent", 1), "tract": ("percent", "semitones", -1)}
 
 
 def cast(table: pd.DataFrame, split: str, speakers: int) -> pd.DataFrame:
-    """The first women and the first men of a split of the people table, as many of each, `speakers` in all."""
+    """Select the first `speakers // 2` women and as many men of a split of the people table.
+
+    Raises:
+        UserError: If the split has fewer women or men.
+    """
     chosen = table[table["split"] == split].groupby("sex").head(speakers // 2).reset_index(drop=True)
     if len(chosen) < 2 * (speakers // 2):
         raise UserError(f"The split {split} has too few women or men for {speakers} speakers: ask for fewer.")
@@ -33,7 +40,10 @@ def cast(table: pd.DataFrame, split: str, speakers: int) -> pd.DataFrame:
 
 
 def arms(semitones: Sequence[float], percent: Sequence[float]) -> dict[str, Arm]:
-    """Each change of pitch with each of tract length, named such as "pitch +4, tract -8", and the shams."""
+    """Arms by name: every combination of pitch change (semitones) and tract-length change (%), and the `SHAMS`.
+
+    Combinations are named like "pitch +4, tract -8".
+    """
     grid = {
         f"pitch {pitch:+g}, tract {tract:+g}": {"semitones": pitch, "percent": tract}
         for pitch in semitones
@@ -45,17 +55,35 @@ def arms(semitones: Sequence[float], percent: Sequence[float]) -> dict[str, Arm]
 def record(
     cast: pd.DataFrame, arms: Mapping[str, Arm], seconds: float, seed: int, workers: int
 ) -> tuple[pd.DataFrame, Int16[np.ndarray, "takes samples"]]:
-    """`plan` carried out: its table, and the recordings (16 kHz)."""
+    """Record every person in every arm.
+
+    Args:
+        cast: Rows of the people table.
+        arms: Arms by name, as from `arms`.
+        seconds: Duration of each recording.
+        seed: Seed of the sentences and the noise.
+        workers: Number of processes; it does not affect the recordings.
+
+    Returns:
+        The table of `plan`, and the recordings at 16 kHz, one per row.
+    """
     takes, voices = plan(cast, arms, seed)
     return takes, studio.record(voices, takes["take_seed"].tolist(), seconds, workers)
 
 
 def plan(cast: pd.DataFrame, arms: Mapping[str, Arm], seed: int) -> tuple[pd.DataFrame, list[speech.Voice]]:
-    """A take of everybody in each arm, one person after the other, and the voice of each take.
+    """Plan one take per person and arm, person by person.
 
-    The table is that of the people, with the pitch and the tract length of the take, and with `person` (row of the
-    cast), `arm`, what it asks for (`UNCHANGED`), and the doses it got, `pitch` (semitones) and `tract` (%): a voice
-    stays inside `speech.RANGES`. The takes of a person have one `take_seed`, unless `sentences` differ.
+    Args:
+        cast: Rows of the people table.
+        arms: Arms by name, as from `arms`.
+        seed: Seed of the sentences and the noise.
+
+    Returns:
+        The table of takes, and the voice of each. The table has the columns of `cast`, with `f0_hz` and `vtl_cm` of the
+        take; `person` (row in `cast`); `arm`; the requested settings (the keys of `UNCHANGED`); the actual changes
+        `pitch` (semitones) and `tract` (%), which differ where a voice is clipped to `speech.RANGES`; and `take_seed`,
+        the same for all takes of a person with the same `sentences`.
     """
     asked = pd.DataFrame([UNCHANGED | arm for arm in arms.values()]).assign(arm=list(arms))
     takes = cast.assign(person=np.arange(len(cast))).merge(asked, how="cross")
@@ -78,10 +106,17 @@ def _changed(voice: speech.Voice, take) -> speech.Voice:
 
 
 def expectation(takes: pd.DataFrame, world: World, population: int, seed: int) -> pd.DataFrame:
-    """What the world expects of the true face of somebody with the voice of each take (`ideal_observer.Observer`).
+    """Expected face given the voice of each take, according to the ideal observer (`ideal_observer.Observer`).
 
-    Columns: `male` (probability), `flipped` (the likelier sex is not that of the person), `apparent_age` (years) and
-    the 13 measures (px). All else of the voice, language and vocal age, stays that of the person.
+    Args:
+        takes: Table of `plan`; language and vocal age are those of the person.
+        world: Settings of the synthetic world.
+        population: Number of people in the Monte-Carlo sample.
+        seed: Seed of that sample.
+
+    Returns:
+        One row per take, with the columns `male` (probability), `flipped` (whether the most likely sex differs from
+        that of the person), `apparent_age` (years) and the 13 craniofacial measures (px).
     """
     observer = ideal_observer.observer(takes, world, population, seed)
     known = observer.population
@@ -95,10 +130,14 @@ def expectation(takes: pd.DataFrame, world: World, population: int, seed: int) -
 
 
 def along(takes: pd.DataFrame) -> pd.DataFrame:
-    """The takes with no other change than one dose, one axis after the other; `takes` may have further columns.
+    """Select the takes that change at most one of pitch and tract length, one axis of `AXES` after the other.
 
-    Adds `axis`, `dose` (asked for), `done` (got), and `towards`, the dose with its sign such that more of it is nearer
-    to the voices of the other sex.
+    Args:
+        takes: Table of `plan`; further columns are kept.
+
+    Returns:
+        The selected rows (unchanged takes appear once per axis) with the columns `axis`, `dose` (requested), `done`
+        (actual) and `towards` (the dose, signed so that positive values are changes towards the other sex).
     """
     same = (takes[["noise_db", "tempo_percent", "sentences"]] == 0).all(axis=1)
     parts = []

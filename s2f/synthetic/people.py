@@ -1,17 +1,17 @@
-"""Who lives in the synthetic world: a causal model of people whose faces and voices share causes.
+"""The population of the synthetic world: a causal model of people whose faces and voices share causes.
 
     group -> language                      group -> skin, some shapes of the face
     sex, age -> F0, tract, breath, rate    sex, age -> shapes of the face, hair, beard, wrinkles
     size -> tract length (VTL)             size -> face height and width, nose height, neck ...
     robustness -> F0                       robustness -> jaw, chin, brows, lips, eyes ...
 
-Sex, age, group and the two hidden causes `size` and `robustness` are all that a voice and a face have in common;
-everything else (hair colour, glasses, the distance of the eyes ...) is drawn independently of the voice and serves as
-a negative control. `strength` scales the two hidden causes: at 1 the correlations within a sex are those of published
-anthropometry (|r| about 0.2), at 0 nothing but sex and age (and group, where language goes with it) is shared.
+A voice and a face share only sex, age, group and the two hidden causes `size` and `robustness`. Everything else (hair
+colour, glasses, the distance between the eyes ...) is drawn independently of the voice and serves as a negative
+control. `strength` scales the effect of the two hidden causes. At 1, the correlations within a sex match published
+anthropometry (|r| about 0.2); at 0, only sex and age (and group, where it determines the language) are shared.
 
-Nothing here is a measurement of people: ranges follow the sources named beside the constants, group names and their
-traits are invented.
+No real people were measured: ranges follow the sources cited beside the constants, and the groups and their traits are
+invented.
 """
 
 import numpy as np
@@ -23,12 +23,12 @@ from s2f.study.paths import UserError
 from s2f.synthetic.head import PARAMETERS
 
 GROUPS = ("G1", "G2", "G3", "G4")
-AGE_RANGE = (18.0, 80.0)  # years; adults, because the head model has no children
-AGE_BANDS = ((18, 35), (35, 50), (50, 65), (65, 81))  # lower edge included, upper edge not
+AGE_RANGE = (18.0, 80.0)  # years; adults only, because the head model does not cover children
+AGE_BANDS = ((18, 35), (35, 50), (50, 65), (65, 81))  # years; [lower, upper)
 SEXES = ("F", "M")
 SPLITS = ("train", "val", "test", "face")
 
-# Languages that are at home in a group; a speaker whose language is not among them is "mismatched" (paper, Fig. 11).
+# Home languages of each group; a speaker of any other language is "mismatched" (paper, Fig. 11).
 HOME_LANGUAGES = {"G1": ("en-us", "de"), "G2": ("cmn",), "G3": ("hi",), "G4": ("es", "fr")}
 LANGUAGES = tuple(language for group in GROUPS for language in HOME_LANGUAGES[group])
 
@@ -38,13 +38,14 @@ F0_AGES = (18.0, 45.0, 80.0)
 F0_HZ = {"F": (214.0, 202.0, 186.0), "M": (121.0, 108.0, 138.0)}
 F0_SD_SEMITONES = 2.5
 VTL_CM = {"F": (14.1, 0.65), "M": (16.9, 0.75)}
-# Years between how old a voice sounds and how old its speaker is: listeners' mean absolute error is 9.8 years
-# (Huckvale & Webb 2015), which is a standard deviation of 12.
+# Standard deviation (years) of the difference between vocal age and true age. Listeners' mean absolute error is 9.8
+# years (Huckvale & Webb 2015), which corresponds to a standard deviation of 12.
 VOCAL_AGE_SD = 12.0
 
-# At strength 1: correlation of a voice trait with its hidden cause, and of a face parameter with its own. Their product
-# is what a face measure and a voice trait have in common, 0.1 to 0.25: Pisanski 2014 (formants explain up to 10 % of
-# stature within a sex, F0 under 2 %), stature with face height r = .41 to .46 and less with breadths.
+# Correlation of each voice trait and each face parameter with its hidden cause, at strength 1. The product of two
+# loadings is the correlation between the face parameter and the voice trait, 0.1 to 0.25. Sources: Pisanski 2014
+# (formants explain up to 10 % of the variance of stature within a sex, F0 under 2 %); stature correlates with face
+# height at r = .41 to .46, and less with breadths.
 VOICE_LOADING = {"vtl": 0.45, "f0": -0.40}
 FACE_LOADING = {
     "size": {"face_h": 0.55, "face_w": 0.45, "nose_h": 0.50, "neck_w": 0.45, "mouth_w": 0.40, "ulip_h": 0.40,
@@ -62,7 +63,7 @@ GROUP_OFFSET = {
     "G3": {"brow_t": 0.6, "eye_h": 0.5, "nose_prot": 0.5},
     "G4": {"nose_w": 1.0, "verm_u": 0.8, "verm_l": 0.8, "bridge_h": -0.5},
 }
-# Relative change of a measured distance from 22 to 85 years (lips thin, the upper lip lengthens, lids droop).
+# Relative change of a distance between ages 22 and 85 (lips thin, the upper lip lengthens, lids droop).
 AGEING = {
     "verm_u": -0.40,
     "verm_l": -0.30,
@@ -72,8 +73,8 @@ AGEING = {
     "nose_w": 0.06,
     "nose_h": 0.03,
 }
-# Where a face parameter shares a cause with the voice, people differ by so much more than the anthropometric spread of
-# the head model: 64 pixels of 3 mm would not show it otherwise. Correlations do not depend on it.
+# Factor on the anthropometric spread of the face parameters that share a cause with the voice; without it, their
+# differences would not be visible in 64 pixels of 3 mm. It does not affect correlations.
 VISIBLE_SPREAD = 1.5
 SET_APART = (
     "age",
@@ -82,30 +83,34 @@ SET_APART = (
     "melanin",
     "beard",
     "hair_red",
-)  # parameters that have a rule of their own below
+)  # parameters drawn by separate rules in `_faces`
 
 
 def scaled(loading: float, strength: float) -> float:
-    """A loading whose signal-to-rest ratio is `strength` times the published one; 0 at 0, the loading itself at 1."""
+    """Scale a loading so that its signal-to-noise ratio r / sqrt(1 - r^2) is `strength` times the published one.
+
+    Returns 0 at strength 0 and `loading` at strength 1.
+    """
     ratio = strength * loading / np.sqrt(1 - loading**2)
     return float(ratio / np.sqrt(1 + ratio**2))
 
 
 def mean_f0(sex: np.ndarray, age: np.ndarray) -> np.ndarray:
-    """Mean F0 (Hz) of a sex at an age, both (n,)."""
+    """Mean F0 (Hz, shape (n,)) given sex ("F" or "M") and age (years), both of shape (n,)."""
     return np.where(sex == "F", np.interp(age, F0_AGES, F0_HZ["F"]), np.interp(age, F0_AGES, F0_HZ["M"]))
 
 
 def vtl_moments(sex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the vocal-tract length (cm) of a sex, (n,)."""
+    """Mean and standard deviation of vocal-tract length (cm) given sex; all of shape (n,)."""
     female = sex == "F"
     return np.where(female, VTL_CM["F"][0], VTL_CM["M"][0]), np.where(female, VTL_CM["F"][1], VTL_CM["M"][1])
 
 
 def language_given_group(confound: float) -> pd.DataFrame:
-    """P(language | group), groups x languages: with probability `confound` a home language, otherwise any of them all.
+    """P(language | group), one row per group and one column per language.
 
-    At 0 language says nothing about the group, at 1 a speaker never speaks another group's language.
+    A speaker has a home language of the group with probability `confound`, and otherwise one drawn uniformly from all
+    languages. At 0, language is independent of the group; at 1, nobody speaks another group's language.
     """
     table = pd.DataFrame((1 - confound) / len(LANGUAGES), index=list(GROUPS), columns=list(LANGUAGES))
     for group, home in HOME_LANGUAGES.items():
@@ -114,17 +119,18 @@ def language_given_group(confound: float) -> pd.DataFrame:
 
 
 def age_band(age: np.ndarray) -> np.ndarray:
-    """The label of the age band, such as "35-49", for each age (years)."""
+    """Label of the age band, such as "35-49", of each age (years)."""
     edges = [low for low, _ in AGE_BANDS[1:]]
     labels = np.array([f"{low}-{high - 1}" for low, high in AGE_BANDS])
     return labels[np.searchsorted(edges, age, side="right")]
 
 
 def everybody(world: World) -> pd.DataFrame:
-    """All people of a world, one split after the other; columns as in `sample`.
+    """Draw all people of a world, one split after the other; columns as in `sample`.
 
-    The split `face` are people without a voice, on whom the face model is trained: as many of each group, and without
-    links, so that it knows nothing of what the voice model has to learn.
+    The split `face` holds the people on whom the face model is trained. Its groups are equally likely, and its faces
+    and voices share no hidden causes (strength 0), so that the face model learns nothing about the links that the
+    voice model has to find.
     """
     linked = {"strength": world.strength, "shares": world.group_shares, "seed": world.seed}
     free = {"strength": 0.0, "seed": world.seed}
@@ -148,13 +154,24 @@ def sample(
     confound: float,
     shares: dict[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Draw `n` speakers of one split, a row each.
+    """Draw the speakers of one split.
 
-    Columns: speaker_id, split, sex, age (years), age_band, age_decade (of Fig. 4), group, language, mismatched
-    (the language is at home in another group), f0_hz, vtl_cm, vocal_age (years), breath, flutter, roughness, wpm
-    (words a minute), glasses (0/1), `face_<parameter>` for every parameter of the head model, and the hidden truth
-    `true_*`: the two causes, and the standard scores of the parameters they act on. Without `shares` all groups are
-    as large.
+    Args:
+        n: Number of speakers.
+        split: One of `SPLITS`; splits of the same seed are independent.
+        seed: Seed of the world.
+        strength: Strength of the hidden causes (see the module docstring).
+        confound: Probability that a speaker has a home language (see `language_given_group`).
+        shares: Probability of each group; equal by default.
+
+    Returns:
+        One row per speaker, with the columns speaker_id, split, sex, age (years), age_band, age_decade (as in Fig. 4),
+        group, language, mismatched (not a home language of the group), f0_hz, vtl_cm, vocal_age (years), breath,
+        flutter, roughness, wpm (words per minute), glasses (0/1), `face_<parameter>` for every parameter of the head
+        model, and the hidden variables `true_*`: the two causes, and the standard scores of the traits they affect.
+
+    Raises:
+        UserError: If `shares` does not name exactly the groups in `GROUPS`, or does not sum to 1.
     """
     shares = shares or {group: 1 / len(GROUPS) for group in GROUPS}
     if set(shares) != set(GROUPS) or abs(sum(shares.values()) - 1) > 1e-6:
@@ -187,14 +204,15 @@ def sample(
 
 
 def identity(people: pd.DataFrame) -> dict[str, torch.Tensor]:
-    """The parameters of people's heads, as `world.render` takes them."""
+    """Head parameters of people, each of shape (people,), as the renderer takes them."""
     return {name: torch.tensor(people[f"face_{name}"].to_numpy(np.float32)) for name in PARAMETERS}
 
 
 def controls(people: pd.DataFrame, photos: pd.DataFrame) -> pd.DataFrame:
-    """What no voice carries, as 0/1 columns, for rows of people and of the photographs taken of them.
+    """Negative controls: attributes that are independent of the voice, as 0/1 columns.
 
-    Numbers are split at their median.
+    `people` and `photos` have one row per photograph, in the same order. Continuous attributes are split at their
+    median.
     """
     numbers = {
         "dark hair": people["face_melanin"],
@@ -209,7 +227,7 @@ def controls(people: pd.DataFrame, photos: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(people: pd.DataFrame) -> pd.DataFrame:
-    """What a reader wants to know of each split: how many speakers, of which sex, age, group and language."""
+    """Summary of each split (row): speakers, mean age, and shares of women, groups and mismatched languages."""
     splits = people.groupby("split", sort=False)
     shares = {
         "speakers": splits.size(),
@@ -222,7 +240,7 @@ def summary(people: pd.DataFrame) -> pd.DataFrame:
 
 
 def links(people: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Correlations of the voice traits (rows) with face columns, the means of sex and five-year age class taken out."""
+    """Correlations of voice traits (rows) with face `columns`, after removing the means by sex and 5-year age class."""
     traits = ["f0_hz", "vtl_cm", "vocal_age", "wpm"]
     cells = [people["sex"], people["age"] // 5]
     rest = people[traits + columns] - people[traits + columns].groupby(cells).transform("mean")
@@ -230,7 +248,7 @@ def links(people: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def _voices(rng, sex, age, causes, strength) -> pd.DataFrame:
-    """The traits of the voices: each a loading on its cause plus a rest of its own."""
+    """Draw the voice traits; F0 and tract length are each a loading times the hidden cause plus independent noise."""
     n = len(sex)
     z_vtl, z_f0 = (
         _loaded(rng, causes[cause], scaled(VOICE_LOADING[trait], strength))
@@ -238,7 +256,7 @@ def _voices(rng, sex, age, causes, strength) -> pd.DataFrame:
     )
     vtl_mean, vtl_sd = vtl_moments(sex)
     vocal_age = age + VOCAL_AGE_SD * rng.standard_normal(n)
-    wear = np.clip((vocal_age - 20) / 60, 0, 1)  # 0: a voice of 20 years, 1: of 80
+    wear = np.clip((vocal_age - 20) / 60, 0, 1)  # 0 at a vocal age of 20 years, 1 at 80
     return pd.DataFrame(
         {
             "f0_hz": mean_f0(sex, age) * 2 ** (F0_SD_SEMITONES * np.clip(z_f0, -2.5, 2.5) / 12),
@@ -255,7 +273,7 @@ def _voices(rng, sex, age, causes, strength) -> pd.DataFrame:
 
 
 def _faces(rng, sex, age, group, causes, strength) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """The parameters of the head model, and the standard scores of those that share a cause with the voice."""
+    """Draw the head parameters; also return the standard scores of those that share a cause with the voice."""
     n, male = len(sex), (sex == "M").astype(float)
     scores, face = {}, {}
     for name, parameter in PARAMETERS.items():
@@ -279,7 +297,7 @@ def _faces(rng, sex, age, group, causes, strength) -> tuple[pd.DataFrame, dict[s
     face["grey"] = _smoothstep(grey_from, grey_from + 35, age)
     face["ita"] = np.array([GROUP_ITA[label] for label in group]) + ITA_SD * rng.standard_normal(n)
     face["beard"] = male * rng.uniform(0, 0.7, n)
-    face["melanin"] = rng.uniform(0.15, 1, n)  # hair colour: the same in every group, a negative control
+    face["melanin"] = rng.uniform(0.15, 1, n)  # hair colour: same distribution in every group, a negative control
     face["hair_red"] = rng.uniform(0, 0.5, n)
     bounded = {name: np.clip(face[name], p.low, p.high) for name, p in PARAMETERS.items()}
     return pd.DataFrame(bounded), scores
