@@ -1,9 +1,9 @@
-"""The face decoder: a face feature to its frontal, neutral, evenly lit face (Cole et al., 2017).
+"""The face decoder: maps a face feature to a frontal, neutral, evenly lit face (Cole et al., 2017).
 
-One dense layer reads the feature (f_dec of the loss, section 3). From it a small network places 68 landmarks
-and another paints the face with every landmark at its mean place; a smooth warp then carries the painted
-landmarks to the predicted ones. Coordinates are pixels, x right and y down, and the first pixel's centre is
-at (0.5, 0.5).
+The first dense layer is f_dec of the loss (section 3). From its output, one small network predicts 68 landmarks and
+another a texture, the face with every landmark at its mean position. A smooth warp then moves the landmarks of the
+texture to the predicted positions. Coordinates are pixels, x right and y down; the centre of the first pixel is at
+(0.5, 0.5).
 """
 
 import math
@@ -19,22 +19,22 @@ from s2f.signal.warping import landmark_spline, warp
 from s2f.study.paths import UserError
 
 FIRST_DIM = 1000
-LANDMARKS = 68  # iBUG points of a face
+LANDMARKS = 68  # number of iBUG landmarks
 
 
 class FaceDecoderConfig(BaseModel):
-    """The sizes of a face decoder."""
+    """Architecture of a face decoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     feature_dim: PositiveInt
-    base: PositiveInt  # side of the first map, px
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]  # of the first map and of each doubling
+    base: PositiveInt  # side of the first feature map, px
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]  # of the first map and after each upsampling
     landmark_hidden: PositiveInt
 
     @property
     def size(self) -> int:
-        """Side of the drawn face, px."""
+        """Side of the decoded image, px."""
         return self.base * 2 ** (len(self.channels) - 1)
 
 
@@ -43,15 +43,15 @@ SMALL = FaceDecoderConfig(feature_dim=128, base=4, channels=(128, 64, 32, 16, 16
 
 
 class Drawn(NamedTuple):
-    """A drawn face and what it was made of."""
+    """A decoded face, with its landmarks and texture."""
 
     image: Float[Tensor, "batch 3 size size"]  # RGB in [0, 1]
     landmarks: Float[Tensor, "batch 68 2"]  # px, in the image
-    texture: Float[Tensor, "batch 3 size size"]  # RGB in [0, 1], landmarks at their mean places
+    texture: Float[Tensor, "batch 3 size size"]  # RGB in [0, 1], landmarks at their mean positions
 
 
 class FaceDecoder(nn.Module):
-    """Feature to face; `set_mean` must come before the first drawing, and is saved with the weights."""
+    """Network from a feature to a face. Call `set_mean` before first use; the mean is saved with the weights."""
 
     Config: ClassVar = FaceDecoderConfig
 
@@ -66,7 +66,7 @@ class FaceDecoder(nn.Module):
             nn.ReLU(),
             nn.Linear(config.landmark_hidden, 2 * LANDMARKS),
         )
-        # The first faces drawn have mean landmarks: warping starts only once there is reason to.
+        # Start from the mean landmarks, that is, without warping.
         nn.init.zeros_(self.landmarks[-1].weight)
         nn.init.zeros_(self.landmarks[-1].bias)
         self.to_map = nn.Linear(FIRST_DIM, config.channels[0] * config.base**2)
@@ -77,29 +77,33 @@ class FaceDecoder(nn.Module):
                 nn.ReLU(),
             ]
         self.to_texture = nn.Sequential(*doublings, nn.Conv2d(config.channels[-1], 3, 1))
-        # What all textures have in common, pixel by pixel, so that the network has only the differences to learn.
+        # The mean of all textures (logits), so that the network learns only the differences.
         self.mean_texture = nn.Parameter(torch.zeros(3, config.size, config.size))
 
     def set_mean(self, landmarks: Float[Tensor, "68 2"], image: Float[Tensor, "3 size size"] | None = None) -> None:
-        """Fix the mean landmarks (px) of the faces that the decoder is to draw, and start from their mean image."""
+        """Set the mean landmarks (px) of the training faces, and start the texture from their mean image."""
         self.mean_landmarks.copy_(landmarks)
         self.spline.copy_(landmark_spline(landmarks.double().cpu(), self.config.size))
         if image is not None:
             self.mean_texture.data.copy_(image.clamp(0.01, 0.99).logit())
 
     def first(self, feature: Float[Tensor, "batch feature_dim"]) -> Float[Tensor, "batch 1000"]:
-        """f_dec, the layer that the loss compares: before its ReLU, so that no unit is without gradient."""
+        """Output of f_dec, used in the loss (section 3); before its ReLU, so that every unit has a gradient."""
         return self.f_dec(feature)
 
     def forward(self, feature: Float[Tensor, "batch feature_dim"]) -> Drawn:
-        """Draw; UserError if the mean landmarks are not set."""
+        """Decode faces.
+
+        Raises:
+            UserError: If the mean landmarks are not set.
+        """
         if self.mean_landmarks.isnan().any():
             raise UserError(
                 "The face decoder does not know the mean landmarks: call set_mean, or load trained weights."
             )
         hidden = F.relu(self.first(feature))
         size = self.config.size
-        # An output of order 1 then means a tenth of the image, which is about what faces differ by.
+        # Outputs of order 1 correspond to a tenth of the image, about the variation between faces.
         displacement = 0.1 * size * self.landmarks(hidden).unflatten(1, (LANDMARKS, 2))
         first_map = self.to_map(hidden).unflatten(1, (-1, self.config.base, self.config.base))
         texture = (self.to_texture(first_map) + self.mean_texture).sigmoid()

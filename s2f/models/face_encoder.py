@@ -1,7 +1,7 @@
-"""The face encoder: a photograph to the feature that the voice encoder learns to predict (section 3).
+"""The face encoder: maps a photograph to the feature that the voice encoder learns to predict (section 3).
 
-VGG-Face (Parkhi et al., 2015) with its published weights, a small network of the same plan that is trained from
-scratch to tell the training speakers apart, or the network that ships with dlib.
+It is VGG-Face (Parkhi et al., 2015) with its published weights, a small network of the same architecture trained from
+scratch to classify the training identities, or the face recognition network of dlib.
 """
 
 from collections import OrderedDict
@@ -23,18 +23,18 @@ RGB_MEAN = (129.1863, 104.7624, 93.5940)  # of VGG-Face's training images, 0-255
 
 
 class FaceEncoderConfig(BaseModel):
-    """The sizes of a face encoder: blocks of 3 x 3 convolutions, each block followed by 2 x 2 max pooling."""
+    """Architecture of a face encoder: blocks of 3 x 3 convolutions, each followed by 2 x 2 max pooling."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: PositiveInt  # of the photograph, px
+    size: PositiveInt  # side of the input image, px
     blocks: Annotated[tuple[tuple[PositiveInt, ...], ...], Field(min_length=1)]
     feature_dim: PositiveInt  # width of fc6 and of fc7
-    classes: PositiveInt  # identities that fc8 tells apart
-    pixel_scale: PositiveFloat  # what 0-255 values are divided by, after the mean is subtracted
+    classes: PositiveInt  # number of identities that fc8 classifies
+    pixel_scale: PositiveFloat  # divisor of 0-255 values, after subtracting the mean
     batch_norm: bool
-    # Whether the feature is fc7 after its ReLU. The paper does not say; public VGG-Face code takes it after,
-    # and the published fc8 expects that. Without ReLU the feature is signed, and fc8 is linear in it.
+    # Whether the feature is fc7 after its ReLU. The paper does not say; public VGG-Face code applies it, and the
+    # published fc8 expects that. Without ReLU the feature is signed, and fc8 is linear in it.
     feature_relu: bool
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ VGG_FACE = FaceEncoderConfig(
 
 
 def small(classes: int, size: int = 64) -> FaceEncoderConfig:
-    """A network that trains on a CPU in minutes, for `classes` identities and photographs of `size` px."""
+    """Configuration that trains on a CPU in minutes, for `classes` identities and images of `size` px."""
     return FaceEncoderConfig(
         size=size,
         blocks=((16,), (32, 32), (64, 64), (96,)),
@@ -69,7 +69,7 @@ def small(classes: int, size: int = 64) -> FaceEncoderConfig:
 
 
 class FaceEncoder(nn.Module):
-    """Photograph to feature (fc7), and feature to identity scores (fc8)."""
+    """VGG network: image to feature (fc7), and feature to identity scores (fc8)."""
 
     Config: ClassVar = FaceEncoderConfig
 
@@ -94,7 +94,7 @@ class FaceEncoder(nn.Module):
         self.fc8 = nn.Linear(config.feature_dim, config.classes)
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch feature_dim"]:
-        """Features of RGB images in [0, 1]; those of another size than `config.size` are resized."""
+        """Compute features of RGB images in [0, 1], which are resized to `config.size` if necessary."""
         size = self.config.size
         if images.shape[-1] != size:
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=images.shape[-1] > size)
@@ -108,7 +108,7 @@ class FaceEncoder(nn.Module):
 
 
 class DlibEncoderConfig(BaseModel):
-    """The packaged network has no settings; its name tells its file from one of ours."""
+    """Configuration of `DlibEncoder`, which has no settings; `network` identifies it in a file of weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -117,9 +117,9 @@ class DlibEncoderConfig(BaseModel):
 
 
 class DlibEncoder(nn.Module):
-    """The face recognition network that ships with dlib (`s2f.models.pretrained`): 128 numbers of an aligned face.
+    """The face recognition network of dlib (`s2f.models.pretrained`), with 128-dimensional features of aligned faces.
 
-    It has no identity scores, and no gradient flows through it: it is read, never trained through.
+    It has no identity scores, and is not differentiable.
     """
 
     Config: ClassVar = DlibEncoderConfig
@@ -132,7 +132,11 @@ class DlibEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 128"]:
-        """Features of RGB images in [0, 1]; UserError if the packages are not installed."""
+        """Compute features of RGB images in [0, 1].
+
+        Raises:
+            UserError: If the packages of the network are not installed.
+        """
         if self._network is None:
             self._network = FaceFeature()
         pictures = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
@@ -144,17 +148,21 @@ AnyFaceEncoder = FaceEncoder | DlibEncoder
 
 
 def kind_in(path: str | Path) -> type[FaceEncoder] | type[DlibEncoder]:
-    """Which class the face encoder in a file of weights has; errors as `weights.header` has them."""
+    """Class of the face encoder in a file of weights; raises the errors of `weights.header`."""
     config = weights.header(path).configs.get("encoder", {})
     return DlibEncoder if config.get("network") == "dlib" else FaceEncoder
 
 
 def load_vgg_face(path: str | Path) -> FaceEncoder:
-    """VGG-Face with the published weights, in evaluation mode, from a state dict in `.safetensors` or `.pth`.
+    """Load VGG-Face with its published weights, in evaluation mode.
 
-    Names and layout are those of the PyTorch port `vgg_face_dag` (RGB input): conv1_1.weight ... fc8.bias.
-    UserError if the file is missing, unreadable, needs more than tensors to be unpickled, or has other names
-    or shapes.
+    Args:
+        path: State dict (`.safetensors` or `.pth`) with the names and layout of the PyTorch port `vgg_face_dag` (RGB
+            input): conv1_1.weight ... fc8.bias.
+
+    Raises:
+        UserError: If the file is missing or unreadable, contains pickled objects other than tensors, or has other names
+            or shapes.
     """
     path = Path(path)
     state = weights.tensors_of(path) if path.suffix == ".safetensors" else _unpickle(path)
@@ -174,7 +182,7 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         raise UserError(f"There is no file of VGG-Face weights {path}: mend the name.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch promises no type: UnpicklingError, RuntimeError, EOFError ... by the damage
+    except Exception:  # undocumented: UnpicklingError, RuntimeError, EOFError ...
         state = None
     if not isinstance(state, dict):
         raise UserError(f"{path} is not a state dict of tensors that can be read safely: convert it first.")

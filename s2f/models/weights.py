@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors files that also say where they come from; reading one runs no code."""
+"""Weights on disk: safetensors files with their provenance in a header. Loading a file runs no code from it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,24 +13,28 @@ from torch import Tensor, nn
 
 from s2f.study.paths import UserError, replacing
 
-KEY = "s2f"  # the entry of a safetensors file's metadata that holds our header
+KEY = "s2f"  # key of the header in the metadata of a safetensors file
 
 
 class Header(BaseModel):
-    """What a file says of itself."""
+    """Header of a file of weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    configs: dict[str, dict[str, Any]]  # settings of each model in the file, by the model's name
-    data_md5: str  # of what the models were trained on
-    code: str  # digest of the sources that trained them
-    tensors: str  # digest of the weights, so that a flipped bit is noticed
+    configs: dict[str, dict[str, Any]]  # settings of each model, by name
+    data_md5: str  # of the training data
+    code: str  # digest of the source code used for training
+    tensors: str  # digest of the weights, to detect corruption
 
 
 def save(path: str | Path, *, data_md5: str, code: str, **models: nn.Module) -> None:
-    """Write models under their keyword names: `save(path, ..., encoder=encoder, decoder=decoder)`.
+    """Save models, for example `save(path, ..., encoder=encoder, decoder=decoder)`.
 
-    Each model has its settings in `.config`, and its class takes the same type of settings (`Config`).
+    Args:
+        path: File to write.
+        data_md5: MD5 of the training data.
+        code: Digest of the source code used for training.
+        models: Models by name. Each has its settings in `.config`, of the type `Config` of its class.
     """
     tensors = {
         f"{name}.{key}": value.detach().cpu().contiguous()
@@ -48,10 +52,13 @@ def save(path: str | Path, *, data_md5: str, code: str, **models: nn.Module) -> 
 
 
 def load(path: str | Path, **classes: type[nn.Module]) -> dict[str, nn.Module]:
-    """The models that `save` wrote, by name: `load(path, encoder=FaceEncoder)["encoder"]`.
+    """Load models written by `save`, for example `load(path, encoder=FaceEncoder)["encoder"]`.
 
-    They are on the CPU and in evaluation mode. UserError if the file is missing, is not one of ours, is
-    damaged, or holds another kind of model.
+    Returns:
+        The models by name, on the CPU and in evaluation mode.
+
+    Raises:
+        UserError: If the file is missing, damaged or not written by `save`, or a model is missing or of another class.
     """
     found, tensors = header(path), tensors_of(path)
     if _digest(tensors) != found.tensors:
@@ -75,7 +82,11 @@ def load(path: str | Path, **classes: type[nn.Module]) -> dict[str, nn.Module]:
 
 
 def header(path: str | Path) -> Header:
-    """The header of a file that `save` wrote; the weights are not read."""
+    """Read the header of a file written by `save`, without its weights.
+
+    Raises:
+        UserError: If the file is missing, damaged or not written by `save`.
+    """
     with _open(path) as file:
         metadata = file.metadata() or {}
     try:
@@ -85,7 +96,11 @@ def header(path: str | Path) -> Header:
 
 
 def tensors_of(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, ours or not."""
+    """Read all tensors of any safetensors file, by name.
+
+    Raises:
+        UserError: If the file is missing or not a complete safetensors file.
+    """
     with _open(path) as file:
         return {key: file.get_tensor(key) for key in file.keys()}
 

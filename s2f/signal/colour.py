@@ -1,7 +1,7 @@
-"""Skin tone of evenly lit faces as two angles (degrees): ITA for light to dark, hue for red to yellow.
+"""Skin tone of evenly lit faces as two angles (degrees): ITA (light to dark) and hue (red to yellow).
 
-One number from light to dark hides the second direction in which skins differ (Thong, Joniak & Xiang, ICCV 2023). Light
-changes both angles more than skin does: take them from canonical faces, never from photographs.
+A single scale from light to dark ignores the second dimension of skin tone (Thong, Joniak & Xiang, ICCV 2023). Lighting
+affects both angles more than skin does: measure canonical faces, not photographs.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
 ANGLES = ("ita", "hue")
-# iBUG points of a triangle on each cheek: the outline below the eye, the lower lid, the side of the nose.
+# iBUG points of the triangle on each cheek: the outline below the eye, the lower lid, the side of the nose.
 CHEEKS = ((2, 41, 31), (14, 46, 35))
-# XYZ of linear sRGB, and the white of daylight D65 (IEC 61966-2-1).
+# Linear sRGB to XYZ, and the D65 white point (IEC 61966-2-1).
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 WHITE = XYZ.sum(axis=1)
 
@@ -21,7 +21,10 @@ WHITE = XYZ.sum(axis=1)
 def angles(
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]], landmarks: Float[np.ndarray, "faces 68 2"]
 ) -> Float[np.ndarray, "faces 2"]:
-    """ITA and hue of the median colour of both cheeks; NaN where the landmarks are NaN."""
+    """ITA and hue (degrees) of the median colour of both cheeks, given sRGB images and landmarks (px).
+
+    Both are NaN for a face whose landmarks are not all finite.
+    """
     tones = np.full((len(images), 2), np.nan)
     for tone, image, points in zip(tones, images, landmarks, strict=True):
         if np.isfinite(points).all():
@@ -36,7 +39,7 @@ def typology_angle(colours: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*
 
 
 def lab(colours: UInt8[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any 3"]:
-    """CIE L*a*b* of sRGB colours."""
+    """Convert 8-bit sRGB colours to CIE L*a*b* (D65)."""
     gamma = colours / 255
     linear = np.where(gamma <= 0.04045, gamma / 12.92, ((gamma + 0.055) / 1.055) ** 2.4)
     xyz = linear @ XYZ.T / WHITE

@@ -1,7 +1,7 @@
-"""Faces as images and as 68 landmarks: the craniofacial measures of Fig. 5(c), a detector of landmarks, PNG files.
+"""The 68 facial landmarks: the craniofacial measures of Fig. 5(c), and a landmark detector.
 
 Landmarks are (x right, y down) pixels in iBUG order: 0-16 jaw from image left to right, 17-26 brows, 27-35
-nose, 36-47 eyes, 48-67 mouth. The anthropometric names below are Farkas's, the points the nearest iBUG ones:
+nose, 36-47 eyes, 48-67 mouth. These are Farkas's anthropometric landmarks and the nearest iBUG points:
 
     n    27      root of the nose             zy   1, 15   widest points of the cheeks
     al   31, 35  sides of the nose            go   4, 12   corners of the jaw
@@ -9,7 +9,7 @@ nose, 36-47 eyes, 48-67 mouth. The anthropometric names below are Farkas's, the 
     en   39, 42  inner corners of the eyes    ch   48, 54  corners of the mouth
     ex   36, 45  outer corners of the eyes    cph  50, 52  peaks of the upper lip
     ls   51      middle of the upper edge     li   57      middle of the lower edge of the lips
-    sto  62, 66  where the lips meet: the point between the inner edges, also of an open mouth
+    sto  62, 66  where the lips meet: the midpoint of their inner edges, also if the mouth is open
 """
 
 from dataclasses import dataclass
@@ -37,16 +37,16 @@ MEASURES = (
     "mouth_face_width_idx",
     "nose_area",
 )
-# More principal components of a picture no longer bring the detected landmarks nearer to the true ones.
+# More principal components do not reduce the error of the detector.
 COMPONENTS = 256
 PENALTIES = np.logspace(-2, 4, 13)
 
 
 def measures(landmarks: Float[np.ndarray, "*faces 68 2"]) -> Float64[np.ndarray, "*faces 13"]:
-    """The 13 measures of Fig. 5(c), in the order of `MEASURES`: lengths (px), pure ratios, an area (px^2).
+    """The 13 craniofacial measures of Fig. 5(c), in the order of `MEASURES`: lengths (px), ratios and an area (px^2).
 
-    The paper names them and points to Merler et al., "Diversity in Faces" (2019), but prints no landmarks;
-    what is marked "our choice" has other readings. The indices are Farkas's, without his factor of 100.
+    The paper names them and cites Merler et al., "Diversity in Faces" (2019), but does not define the landmarks; where
+    the definition is ambiguous, it is marked "our choice" below. Indices are Farkas's, without his factor of 100.
     """
     points = np.moveaxis(landmarks.astype(np.float64), -2, 0)
 
@@ -93,7 +93,7 @@ def measures(landmarks: Float[np.ndarray, "*faces 68 2"]) -> Float64[np.ndarray,
 
 def _polygon_area(corners: Float64[np.ndarray, "corners *faces 2"]):
     """Shoelace formula, for corners in order around the polygon."""
-    corners = corners - corners[:1]  # coordinates far from the origin would cost digits
+    corners = corners - corners[:1]  # coordinates far from the origin would lose precision
     x, y = corners[..., 0], corners[..., 1]
     following = np.roll(corners, -1, axis=0)
     return np.abs((x * following[..., 1] - y * following[..., 0]).sum(axis=0)) / 2
@@ -101,9 +101,9 @@ def _polygon_area(corners: Float64[np.ndarray, "corners *faces 2"]):
 
 @dataclass(frozen=True)
 class LandmarkDetector:
-    """Finds landmarks in pictures of frontal faces: ridge regression on the principal components of the grey values.
+    """Landmark detector for frontal faces: ridge regression on the principal components of the grey values.
 
-    The paper measured its faces with a detector too, and with another one its correlations change by up to 0.24.
+    The paper also measured faces with a detector; its correlations change by up to 0.24 with another detector.
     """
 
     regression: Pipeline
@@ -112,7 +112,11 @@ class LandmarkDetector:
     def fit(
         cls, images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 68 2"]
     ) -> "LandmarkDetector":
-        """Learn from faces whose landmarks (px) are known; UserError if there are fewer than three."""
+        """Fit a detector to RGB images of faces and their landmarks (px).
+
+        Raises:
+            UserError: If there are fewer than three faces.
+        """
         if len(images) < 3:
             raise UserError(f"A landmark detector cannot learn from {len(images)} faces: give at least three.")
         components = PCA(min(COMPONENTS, len(images) - 1), random_state=0)
@@ -120,17 +124,17 @@ class LandmarkDetector:
         return cls(regression.fit(_grey(images), landmarks.reshape(len(landmarks), -1)))
 
     def __call__(self, images: UInt8[np.ndarray, "faces size size 3"]) -> Float64[np.ndarray, "faces 68 2"]:
-        """Landmarks (px)."""
+        """Detect landmarks (px) in RGB images."""
         return self.regression.predict(_grey(images)).astype(np.float64).reshape(len(images), 68, 2)
 
     def errors(
         self, images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 68 2"]
     ) -> dict[str, float]:
-        """Mean distance (px) of the found landmarks from the true ones, and that of the mean face of these people."""
+        """Mean distance (px) from the true landmarks: of the detected ones, and of the mean face as a baseline."""
         distances = {"error_px": self(images) - landmarks, "mean_face_px": landmarks - landmarks.mean(axis=0)}
         return {name: float(np.linalg.norm(apart, axis=-1).mean()) for name, apart in distances.items()}
 
 
 def _grey(images: UInt8[np.ndarray, "faces size size 3"]) -> Float32[np.ndarray, "faces pixels"]:
-    """Brightness of each pixel, from 0 to 1."""
+    """Brightness of each pixel, in [0, 1]."""
     return images.mean(axis=-1, dtype=np.float32).reshape(len(images), -1) / 255

@@ -1,4 +1,4 @@
-"""Long-term statistics of a voice: pitch, formants, noise and spectrum, as phoneticians measure them."""
+"""Long-term phonetic statistics of a voice: pitch, formants, noise and spectrum."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from s2f.signal.audio import SAMPLE_RATE
 CEPSTRA = 20
 FORMANTS = range(1, 5)
 PITCH_HZ = 60.0, 450.0
-HIGHEST_FORMANT_HZ = 5250.0  # between the 5000 of men and the 5500 of women, since the sex is not known
+HIGHEST_FORMANT_HZ = 5250.0  # between the usual 5000 for men and 5500 for women, as the sex is unknown
 STEP = 0.01  # seconds
 NAMES = (
     [f"pitch_{name}" for name in ("mean", "spread", "low", "median", "high", "voiced")]
@@ -20,13 +20,15 @@ NAMES = (
 
 
 def statistics(wave: Float32[np.ndarray, "samples"]) -> Float64[np.ndarray, "statistics"]:
-    """One number for each of `NAMES`; NaN, but for the cepstrum, in a voice without pitch.
+    """Compute the statistics in `NAMES` for a 16 kHz wave.
 
-    Pitch is in semitones over 100 Hz, formants and the length of the tract are logarithms.
+    Pitch is in semitones relative to 100 Hz; formants (Hz) and tract length are logarithms. Pitch, formants,
+    harmonicity, jitter and shimmer are measured with Praat.
 
-    Pitch, formants, harmonicity, jitter and shimmer are Praat's.
+    Returns:
+        One value per name; all but the cepstral ones are NaN if no pitch is found.
     """
-    import parselmouth  # of the extra `published`
+    import parselmouth  # in the optional dependencies `published`
     from parselmouth.praat import call
 
     sound = parselmouth.Sound(wave.astype(float), SAMPLE_RATE)
@@ -49,7 +51,7 @@ def statistics(wave: Float32[np.ndarray, "samples"]) -> Float64[np.ndarray, "sta
         [
             [semitones.mean(), semitones.std(), low, median, high, voiced.mean()],
             np.stack([middles, spreads], axis=1).ravel(),
-            # Of a tube closed at one end, the formant n lies at (2n - 1) c / 4L.
+            # Formant n of a tube closed at one end is (2n - 1) c / 4L.
             [-np.mean(middles - np.log([2 * number - 1 for number in FORMANTS]))],
             [harmonicity[harmonicity > -200].mean()],
             [call(pulses, "Get jitter (local)", *periods), call([sound, pulses], "Get shimmer (local)", *periods, 1.6)],
@@ -59,12 +61,12 @@ def statistics(wave: Float32[np.ndarray, "samples"]) -> Float64[np.ndarray, "sta
 
 
 def _cepstra(wave: Float32[np.ndarray, "samples"]) -> Float64[np.ndarray, "_"]:
-    """Mean and spread of each mel cepstrum coefficient, and the spread of its change from frame to frame."""
+    """Mean and standard deviation of each mel cepstral coefficient, and standard deviation of its frame difference."""
     from torchaudio.compliance import kaldi  # slow to import
 
     frames = kaldi.mfcc(
         torch.from_numpy(wave)[None], num_ceps=CEPSTRA, num_mel_bins=40, sample_frequency=float(SAMPLE_RATE), dither=0.0
     ).numpy()
-    loud = frames[:, 0] > np.quantile(frames[:, 0], 0.2)  # pauses say more of the room than of the voice
+    loud = frames[:, 0] > np.quantile(frames[:, 0], 0.2)  # exclude pauses, which reflect the room rather than the voice
     changes = np.diff(frames, axis=0)
     return np.concatenate([frames[loud].mean(0), frames[loud].std(0), changes.std(0)]).astype(float)

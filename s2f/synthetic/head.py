@@ -1,8 +1,8 @@
-"""A parametric human head: what the renderer draws, as a signed distance in mm.
+"""A parametric human head for the renderer, as a signed distance function in mm.
 
-Head frame: x to the image's right, y up, z to the viewer; y = 0 is the eye line, z = 0 the plane of the ears.
-The head is a loft of smoothed sections from chin to vertex, a relief map on it, and parts joined by a smooth
-minimum. It is symmetric: most functions take |x|, `ax`. Tensors are [batch, 1] or [batch, points].
+Head frame: x to the right of the image, y up, z towards the viewer; y = 0 is the eye line, z = 0 the plane of the ears.
+The head is a loft of smoothed cross sections from chin to vertex with a relief map, joined to further parts by a smooth
+minimum. It is symmetric: most functions take `ax`, which is |x|. Tensors are [batch, 1] or [batch, points].
 """
 
 from collections import namedtuple
@@ -20,7 +20,7 @@ Points = Float[Tensor, "#batch #points"]
 
 
 class Parameter(NamedTuple):
-    """Means of the sexes, standard deviation within a sex, and the range in which the head holds together."""
+    """Mean of each sex, standard deviation within a sex, and the range in which the geometry is valid."""
 
     female: float
     male: float
@@ -29,7 +29,7 @@ class Parameter(NamedTuple):
     high: float
 
 
-# Means and spreads follow Farkas' North American series, the spreads widened by 15 % for a mixed population.
+# Means and standard deviations follow Farkas' North American series, the latter plus 15 % for a mixed population.
 PARAMETERS: dict[str, Parameter] = {
     # outline (mm): n-gn, n-tr, zy-zy, eu-eu, go-go
     "face_h": Parameter(112, 121, 5.5, 92, 142), "forehead_h": Parameter(62, 66, 6, 45, 85),
@@ -62,18 +62,18 @@ PARAMETERS: dict[str, Parameter] = {
     "hair_len": Parameter(0.65, 0.1, 0.15, 0, 1), "hair_vol": Parameter(14, 9, 4, 1.5, 28),
     "curl": Parameter(0.3, 0.3, 0.3, 0, 1), "fringe": Parameter(0.18, 0.1, 0.22, 0, 1),
     "part": Parameter(0, 0, 8, -20, 20), "recede": Parameter(0.02, 0.5, 0.25, 0, 1),
-    # beard; the patch of noise that mottles the skin and draws the strands, a person's own but of no meaning
+    # beard; offset in the noise texture of skin and hair, an arbitrary constant of each person
     "beard": Parameter(0, 0.35, 0.3, 0, 1), "texture": Parameter(5, 5, 2, 0, 10),
 }  # fmt: skip
 
-# What differs between two pictures of one person, and its value in the canonical picture.
+# Parameters that vary between images of one person, and their values in the canonical image.
 NUISANCE: dict[str, float] = {
     "yaw": 0.0, "pitch": 0.0, "roll": 0.0,  # radians
     "persp": 0.0, "zoom": 1.0, "dx": 0.0, "dy": 0.0,  # 1 / distance (1/mm, below 0.0015), scale, shift (mm)
     "lx": 0.0, "ly": 0.5, "lz": 1.0,  # direction of the light in the camera's frame
     "key": 0.62, "warm": 0.0, "amb": 0.45,  # its power, its warmth (-1 to 1), the ambient light
     "smile": 0.0, "open": 0.0, "blink": 0.0, "brow": 0.0, "gaze": 0.0,  # expression (shares)
-    "glasses": 0.0, "noise": 0.0, "bgv": 0.0, "seed": 0.0,  # grain, texture of the ground, seed of both
+    "glasses": 0.0, "noise": 0.0, "bgv": 0.0, "seed": 0.0,  # grain, background texture, seed of both
     "bg0": 0.62, "bg1": 0.64, "bg2": 0.66, "cloth0": 0.30, "cloth1": 0.32, "cloth2": 0.36,  # sRGB
 }  # fmt: skip
 
@@ -82,13 +82,13 @@ Nuisance = make_dataclass("Nuisance", NUISANCE, frozen=True)
 # Heights (y) and half widths of a face in its expression, in mm; `old` rises from 0 (22 years) to 1 (85).
 _LEVELS = "old hairline subnasale stomion gonion gnathion vertex brow eye_x eye_h mouth upper lower"
 Levels = make_dataclass("Levels", _LEVELS.split(), frozen=True)
-# The face without nose, eyes and lips: tables of the loft [batch, 6, 1, knots], relief [batch, 1, y, x].
+# Face without nose, eyes and lips: tables of the loft [batch, 6, 1, knots], relief [batch, 1, y, x].
 Skull = make_dataclass("Skull", ["levels", "tables", "relief"], frozen=True)
-# Of the loft at a point: half width, z where widest, depths from there, squareness; half width of long hair.
+# Loft at a point: half width, z where widest, depths from there, squareness; half width of long hair.
 Section = namedtuple("Section", "width widest_z front back square curtain")
 # At |x|: t = |x| / half width; heights of the closed mouth, the vermilion's borders, the lips' inner edges.
 MouthLines = namedtuple("MouthLines", "t line upper lower inner_upper inner_lower")
-# Of an eye: mm inside the aperture, heights of the lids, the point seen from the eye (x, y, x / half width).
+# Eye at a point: mm inside the aperture, heights of the lids, coordinates relative to the eye (x, y, x / half width).
 EyeLines = namedtuple("EyeLines", "inside upper lower x y t")
 
 NASION, ZYGION, CHIN = 8.0, -14.0, 15.0  # heights of two points, and how high the chin's rounding reaches
@@ -116,38 +116,40 @@ class Head:
 
 
 def lerp(a: Scalar, b: Scalar, t: Scalar) -> Scalar:
+    """Linear interpolation from `a` (t = 0) to `b` (t = 1)."""
     return a + (b - a) * t
 
 
 def bell(distance: Tensor, width: Scalar) -> Tensor:
+    """Gaussian of height 1 and standard deviation `width`."""
     return torch.exp(-0.5 * (distance / width) ** 2)
 
 
 def length(*parts: Tensor) -> Tensor:
-    """Euclidean length; the tiny term keeps roots and quotients finite."""
+    """Euclidean length; a small constant keeps it above zero, so that gradients and quotients are finite."""
     return torch.sqrt(sum(part * part for part in parts) + 1e-9)
 
 
 def smoothstep(low: Scalar, high: Scalar, x: Tensor) -> Tensor:
-    """0 at `low`, 1 at `high`, smooth between; `low` may be the larger."""
+    """Smooth step from 0 at `low` to 1 at `high`; `low` may be greater than `high`."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 
 def smooth_min(a: Tensor, b: Tensor, reach: float) -> Tensor:
-    """The smaller of two distances, blended where they differ by less than `reach`."""
+    """Minimum of two distances, blended where they differ by less than `reach`."""
     overlap = (reach - (a - b).abs()).clamp(min=0)
     return torch.minimum(a, b) - overlap * overlap / (4 * reach)
 
 
 def read_map(maps: Float[Tensor, "batch maps y x"], u: Points, v: Points, padding="border") -> Tensor:
-    """Bilinear reads [batch, maps, points] at u (across) and v (down), both from -1 to 1."""
+    """Sample maps bilinearly at u (across) and v (down), in [-1, 1]. Returns [batch, maps, points]."""
     grid = torch.stack(torch.broadcast_tensors(u, v), -1)[:, None].expand(len(maps), -1, -1, -1)
     return F.grid_sample(maps, grid, align_corners=True, padding_mode=padding)[:, :, 0]
 
 
 def build(p: Identity, n: Nuisance) -> Head:
-    """The heads of a batch: levels, loft tables, relief maps, and where nose and eyes sit in depth."""
+    """Build a batch of heads: levels, loft tables, relief maps, and the depths of nose and eyes."""
     y = _levels(p, n)
     skull, zero = Skull(y, _loft_tables(p, y), _relief_map(p, n, y)), torch.zeros_like(p.age)
     at_x, at_y = torch.cat([zero, zero, y.eye_x], 1), torch.cat([y.subnasale, zero + NASION, zero], 1)
@@ -176,14 +178,14 @@ def _levels(p: Identity, n: Nuisance) -> Levels:
 
 
 def _columns(rows: list[tuple], like: Values) -> Float[Tensor, "batch fields rows"]:
-    """A table written as rows of numbers and [batch, 1] tensors, turned so that a field is a vector."""
+    """Convert rows of numbers and [batch, 1] tensors to one tensor, in which each field is a vector."""
     one = torch.ones_like(like)
     columns = zip(*rows, strict=True)
     return torch.stack([torch.cat([cell * one for cell in column], 1) for column in columns], 1)
 
 
 def _loft_tables(p: Identity, y: Levels) -> Float[Tensor, "batch 6 1 knots"]:
-    """Sections from chin to vertex at 1 mm steps: the fields of `Section` up to `curtain`."""
+    """Cross sections from chin to vertex in 1 mm steps; the fields are those of `Section`."""
     zygion, gonion, euryon, chin = p.face_w / 2, p.jaw_w / 2, p.head_w / 2, p.chin_w / 2
     forward, above, jowl = p.chin_prot, y.gnathion + 14, 3.5 * y.old + 0.5 * p.fat
     rows = [  # height, half width, z where widest, z of the front, z of the back, squareness
@@ -254,7 +256,7 @@ def _relief_map(p: Identity, n: Nuisance, y: Levels) -> Float[Tensor, "batch 1 r
 
 
 def _from_segment(xs: Tensor, ys: Tensor, start: tuple[Values, Values], end: tuple[Values, Values]) -> Tensor:
-    """Distance [batch, y, x] of the points of a grid from a segment, one segment a face."""
+    """Distance [batch, y, x] of grid points from a line segment, one segment per face."""
     (x0, y0), (x1, y1) = [(x[..., None], y[..., None]) for x, y in (start, end)]
     dx, dy, x, y = x1 - x0, y1 - y0, xs[None, None], ys[None, :, None]
     t = (((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy)).clamp(0, 1)
@@ -262,6 +264,7 @@ def _from_segment(xs: Tensor, ys: Tensor, start: tuple[Values, Values], end: tup
 
 
 def mouth_lines(p: Identity, n: Nuisance, y: Levels, ax: Points) -> MouthLines:
+    """Heights (mm) of the lines of the mouth at |x|."""
     t = (ax / y.mouth).clamp(max=1.0)
     arc = torch.sqrt((1 - t * t).clamp(min=1e-4))
     line = y.stomion + (3.5 * n.smile - 0.3 - 1.6 * y.old) * t * t
@@ -292,17 +295,19 @@ def _lips_map(p: Identity, n: Nuisance, y: Levels) -> Float[Tensor, "batch 1 row
 
 
 def loft(skull: Skull, y: Points) -> Section:
+    """Cross section of the loft at height y (mm)."""
     height = (y - KNOT_LOW) / (KNOT_HIGH - KNOT_LOW) * 2 - 1
     return Section(*read_map(skull.tables, height, torch.zeros_like(y)).unbind(1))
 
 
 def caps(levels: Levels, y: Points) -> tuple[Points, Points]:
-    """How far a point is into the vault or the chin: in mm, and squared as a share of their heights."""
+    """Depth of a point in the vault or the chin: in mm, and squared relative to their heights."""
     vault, chin = (y - NASION - 46).clamp(min=0), (levels.gnathion + CHIN - y).clamp(min=0)
     return vault + chin, (vault / (levels.vertex - NASION - 46)) ** 2 + (chin / CHIN) ** 2
 
 
 def relief(skull: Skull, ax: Points, y: Points) -> Points:
+    """Relief (mm) on the loft at (|x|, y)."""
     v = (y - RELIEF_LOW) / (RELIEF_HIGH - RELIEF_LOW) * 2 - 1
     return read_map(skull.relief, ax / RELIEF_X * 2 - 1, v)[:, 0]
 
@@ -326,7 +331,7 @@ def eye_lines(head: Head, ax: Points, y: Points) -> EyeLines:
 
 
 def hair_field(head: Head, x: Points, y: Points, z: Points) -> Points:
-    """Millimetres inside the hairy scalp: above the hairline, behind the temple, down to the nape."""
+    """Signed distance (mm) inside the hair-covered scalp: above the hairline, behind the temple, down to the nape."""
     p, ax = head.p, x.abs()
     receded = 30 * p.recede * (0.15 + 0.85 * head.y.old)
     hairline = head.y.hairline - 18 * (ax / 62) ** 2 + receded * (0.35 + 0.8 * bell(ax - 36, 15))
@@ -337,7 +342,7 @@ def hair_field(head: Head, x: Points, y: Points, z: Points) -> Points:
 
 
 def ear(head: Head, ax: Points, y: Points, z: Points) -> Points:
-    """Radius in the ear's ellipsoid, 1 on its surface."""
+    """Normalised radius in the ellipsoid of the ear, 1 on its surface."""
     scale = head.p.ear * (1 + 0.08 * head.y.old)
     out = (ax - head.p.face_w / 2 - 5.5 - 0.18 * (y + 8)) / 5.5
     return length(out, (y + 14) / 31 / scale, (z + 4 - 0.25 * y) / 17 / scale)

@@ -1,9 +1,9 @@
-"""The best that anybody could do: exact likelihoods in the known model of `world.people`.
+"""The ideal observer: upper bounds on performance from exact likelihoods in the known model of `people`.
 
-An observer who knew the model, heard every trait of a voice without error and saw every parameter of a face without
-error would rank faces by p(voice | face): no system can do better (Neyman-Pearson; a recording and a photograph only
-lose information). From that one function follow the ceilings of retrieval and matching (rank by it) and, by weighting
-a large sample of people with it (Monte-Carlo over the exact posterior), those of correlations and attributes.
+An observer that knows the model and all traits of a voice and a face without error ranks faces by p(voice | face). No
+system can do better, by the Neyman-Pearson lemma and because recordings and photographs only lose information. Ranking
+by this likelihood gives the ceilings of retrieval and matching; weighting a large sample of people by it (Monte Carlo
+over the exact posterior) gives those of correlations and attributes.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,17 @@ Column = np.ndarray | pd.Series
 def log_likelihood(
     voices: pd.DataFrame, faces: pd.DataFrame, *, strength: float, confound: float
 ) -> Float[np.ndarray, "voices faces"]:
-    """log p(traits of a voice | everything about a face), for each voice with each face (rows of `people.sample`).
+    """Log-likelihood log p(voice traits | face) of each voice given each face.
 
-    Four independent parts given the face: F0 and tract length (Gaussian about what sex, age and the hidden causes, as
-    far as the face shows them, predict), vocal age about the age, and the language about the group.
+    It is the sum of four terms that are independent given the face: Gaussians for F0 and tract length, whose means
+    depend on sex, age and the hidden causes inferred from the face; a Gaussian for vocal age given age; and the
+    probability of the language given the group.
+
+    Args:
+        voices: Rows of `people.sample`, of which the voice traits are used.
+        faces: Rows of `people.sample`, of which the face parameters are used.
+        strength: Strength of the hidden causes (see `people`).
+        confound: Probability that a speaker has a home language (see `people`).
     """
     spoken = people.language_given_group(confound).loc[faces["group"], voices["language"]].to_numpy().T
     total = np.log(np.maximum(spoken, 1e-300))
@@ -49,7 +56,7 @@ def log_likelihood(
 
 
 def cause_given_face(faces: pd.DataFrame, cause: str, strength: float) -> tuple[Float[np.ndarray, " faces"], float]:
-    """Mean and variance of a hidden cause once all parameters of a face are known (a one-factor model)."""
+    """Posterior mean and variance of a hidden cause given all face parameters (a one-factor model)."""
     precision, weighted = 1.0, np.zeros(len(faces))
     for name, published in people.FACE_LOADING[cause].items():
         loading = people.scaled(published, strength)
@@ -60,16 +67,18 @@ def cause_given_face(faces: pd.DataFrame, cause: str, strength: float) -> tuple[
 
 @dataclass(frozen=True)
 class Observer:
-    """Somebody who hears every trait of some voices exactly, and knows a large sample of the world they live in.
+    """Posterior over a large sample of people, given the exact traits of some voices.
 
-    `weights`: P(person | voice) over the sample, voices x population, rows sum to 1 (the Monte-Carlo posterior).
+    Args:
+        population: The sample of people (rows of `people.sample`).
+        weights: P(person | voice) over the sample (the Monte-Carlo posterior); rows sum to 1.
     """
 
     population: pd.DataFrame
     weights: Float[np.ndarray, "voices population"]
 
     def expected(self, values: Float[np.ndarray, "population *k"]) -> Float[np.ndarray, "voices *k"]:
-        """The posterior mean of any face measure: the point estimate with the highest correlation."""
+        """Posterior mean of any face measures, the point estimate with the highest correlation."""
         return self.weights @ values
 
     def chances(self, labels: Column, names: Sequence[str] | np.ndarray) -> Float[np.ndarray, "voices names"]:
@@ -77,13 +86,20 @@ class Observer:
         return self.weights @ (np.asarray(labels)[:, None] == np.asarray(names)[None]).astype(float)
 
     def most_likely(self, labels: Column) -> Shaped[np.ndarray, "voices"]:
-        """The most probable label (sex, age band, group): the guess with the highest accuracy."""
+        """Most probable label (sex, age band, group) of each voice, the prediction with the highest accuracy."""
         names = np.unique(np.asarray(labels))
         return names[self.chances(labels, names).argmax(axis=1)]
 
 
 def observer(voices: pd.DataFrame, world: World, population: int, seed: int) -> Observer:
-    """The observer of these voices (rows of `people.sample`) in the test split of a world."""
+    """Create the ideal observer of some voices in the test split of a world.
+
+    Args:
+        voices: Rows of `people.sample`.
+        world: Settings of the synthetic world.
+        population: Number of people in the Monte-Carlo sample.
+        seed: Seed of that sample.
+    """
     known = people.sample(
         population,
         split="test",

@@ -1,8 +1,8 @@
-"""What is on the surface of a head: skin, hair, eyes, lips and brows, the light on them, and the landmarks.
+"""Surface of a head: colours of skin, hair, eyes, lips and brows, shading, and the landmarks.
 
-Colours are linear RGB, [batch, 3, points]; weights and distances [batch, points]. Layers are painted in
-order, each over what lies below it. Lines (lashes, wrinkles) widen and fade with a pixel's size. The
-landmarks lie on the curves along which the features are painted.
+Colours are linear RGB [batch, 3, points]; weights and distances are [batch, points]. Layers are painted in order, each
+over those below it. Lines (lashes, wrinkles) become wider and fainter with the size of a pixel. Landmarks lie on the
+curves that define the painted features.
 """
 
 import math
@@ -42,7 +42,7 @@ TILE = 256  # side of the noise texture
 
 @dataclass(frozen=True)
 class Surface:
-    """Points of a head's surface (mm) and what every layer asks of them."""
+    """Points on the surface of a head (mm), and quantities that several layers use."""
 
     x: Points
     y: Points
@@ -56,7 +56,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Paint:
-    """What the light needs to know of a surface: colour, gloss, share of hair, sheen of the strands."""
+    """Material of a surface for shading: colour, gloss, share of hair, sheen of the strands."""
 
     colour: Colour
     gloss: Points
@@ -66,7 +66,7 @@ class Paint:
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp: unit direction towards it in the camera's frame, power, warmth; and the ambient light."""
+    """A lamp (unit direction towards it in the camera frame, power, warmth) and the ambient light."""
 
     towards: Float[Tensor, "batch 3 1"]
     key: Values
@@ -75,22 +75,24 @@ class Light:
 
 
 def rgb(like: Tensor, red: float, green: float, blue: float) -> Float[Tensor, "1 3 1"]:
+    """A colour with the device and dtype of `like`."""
     return like.new_tensor([red, green, blue]).view(1, 3, 1)
 
 
 def over(below: Colour, above: Colour, weight: Points) -> Colour:
+    """Blend the colour `above` over `below`, with opacity `weight`."""
     return torch.lerp(below, above, weight[:, None])
 
 
 def line(distance: Points, width: Scalar, pixel: Values) -> Points:
-    """A line's darkness: 1 in its middle, but fainter and wider where it is thinner than a pixel."""
+    """Opacity of a line: 1 at its centre, but fainter and wider where it is thinner than a pixel."""
     drawn = (width * width + 0.12 * pixel * pixel) ** 0.5
     return bell(distance, drawn) * (width / drawn)
 
 
 @lru_cache
 def _tile(device: torch.device) -> Float[Tensor, "1 1 rows columns"]:
-    """A tileable 1/f texture with values of about -1 to 1, made on the CPU: the same on every device."""
+    """A tileable 1/f texture with values of about -1 to 1, generated on the CPU to be the same on every device."""
     spectrum = torch.fft.fft2(torch.randn(TILE, TILE, generator=torch.Generator().manual_seed(7)))
     k = torch.fft.fftfreq(TILE) * TILE
     radius = torch.sqrt(k[:, None] ** 2 + k[None] ** 2)
@@ -100,20 +102,22 @@ def _tile(device: torch.device) -> Float[Tensor, "1 1 rows columns"]:
 
 
 def noise(u: Points, v: Points) -> Points:
-    """The texture at (u, v); its period is 1."""
+    """Noise texture at (u, v), with period 1."""
     tile = _tile(u.device).expand(len(u), -1, -1, -1)
     return read_map(tile, (u - u.floor()) * 2 - 1, (v - v.floor()) * 2 - 1)[:, 0]
 
 
 def power(base: Tensor, exponent: float) -> Tensor:
-    """base ** exponent. With one value a face, the operator's bits depend on the batch: on a CPU it rounds
-    the last elements of a tensor, those that fill no whole vector register, in another way than the rest.
+    """base ** exponent, independent of the batch.
+
+    On a CPU, the operator ** rounds the last elements of a tensor, which do not fill a vector register, differently
+    from the rest, so that the value of a face would depend on its place in the batch.
     """
     return torch.exp(exponent * torch.log(base))
 
 
 def skin_colour(ita: Values) -> Colour:
-    """Reflectance of skin of an individual typology angle (degrees): CIELAB with L* = 50 + b* tan(ITA)."""
+    """Skin reflectance given the individual typology angle (degrees): CIELAB with L* = 50 + b* tan(ITA)."""
     b = 17.5 - 3.5 * power(((ita - 15).abs() / 60).clamp(max=1.2), 1.3)
     lightness = (50 + b * torch.tan((ita * math.pi / 180).clamp(-1.2, 1.2))).clamp(22, 76)
     a = 11.5 - 4.0 * smoothstep(20, 60, ita) - 1.5 * smoothstep(-10, -55, ita)
@@ -125,7 +129,16 @@ def skin_colour(ita: Values) -> Colour:
 
 
 def paint(head: Head, x: Points, y: Points, z: Points, cloth: Colour, pixel: Values) -> Paint:
-    """Colours of the points of a head's surface; `cloth` is the colour of the clothes, `pixel` in mm."""
+    """Material of points on the surface of a head.
+
+    Args:
+        head: Heads.
+        x: Coordinate to the right (mm).
+        y: Coordinate upwards (mm).
+        z: Coordinate towards the viewer (mm).
+        cloth: Colour of the clothes.
+        pixel: Size of a pixel (mm).
+    """
     p, ax, patch = head.p, x.abs(), head.p.texture
     s = Surface(
         x, y, z, ax, pixel,
@@ -156,7 +169,7 @@ def _spot(s: Surface, x: Scalar, y: Scalar, width: float, height: float) -> Poin
 
 
 def _skin(head: Head, s: Surface) -> Colour:
-    """Skin with flushed cheeks, nose and chin, dark rings, freckles and age spots, wrinkles."""
+    """Skin with flushed cheeks, nose and chin, dark circles under the eyes, freckles, age spots and wrinkles."""
     p, levels, old = head.p, head.y, head.y.old
     flush = 0.55 * _spot(s, 40.0, -30.0, 15.0, 13.0)
     flush = flush + 0.5 * _spot(s, 0.0, levels.subnasale + 10, 13.0, 8.0)
@@ -185,7 +198,7 @@ def _wrinkles(head: Head, s: Surface) -> Points:
 
 
 def _hair_colour(head: Head, grey: Points) -> Colour:
-    """Light through two pigments, brown and red, then grey."""
+    """Hair colour: absorption by two pigments, brown and red, blended with grey."""
     brown, red = head.p.melanin[:, None], head.p.hair_red[:, None]
     pigment = lerp(0.25, 4.4, brown) * rgb(grey, 0.74, 1.0, 1.3)
     pigment = pigment + red * (1 - brown) * rgb(grey, 0.0, 1.0, 1.9)
@@ -193,7 +206,7 @@ def _hair_colour(head: Head, grey: Points) -> Colour:
 
 
 def _beard(head: Head, s: Surface, below: Colour, hair: Colour) -> tuple[Colour, Points]:
-    """Stubble to full beard; also where a beard would grow."""
+    """Paint the beard, from stubble to full. Also returns the region where a beard can grow."""
     levels = head.y
     cheek = levels.stomion + 3 + ((s.ax - 20).clamp(min=0) / 40) ** 2 * 52
     edge = lerp(levels.subnasale - 3.0, cheek, smoothstep(17, 31, s.ax))
@@ -204,7 +217,7 @@ def _beard(head: Head, s: Surface, below: Colour, hair: Colour) -> tuple[Colour,
 
 
 def _lips(head: Head, s: Surface, below: Colour) -> tuple[Colour, Points]:
-    """Vermilion, the seam, and what an open mouth shows; also where the lips are."""
+    """Paint the vermilion, the seam and the inside of an open mouth. Also returns the region of the lips."""
     p, half, mouth = head.p, head.y.mouth, mouth_lines(head.p, head.n, head.y, s.ax)
     weight = smoothstep(-0.9, 0.9, torch.minimum(mouth.upper - s.y, s.y - mouth.lower))
     weight = weight * smoothstep(1.05, 0.93, s.ax / half) * s.front
@@ -223,7 +236,7 @@ def _lips(head: Head, s: Surface, below: Colour) -> tuple[Colour, Points]:
 
 
 def brow_line(head: Head, ax: Points) -> tuple[Points, Points]:
-    """How far |x| is along the brow, 0 at its inner and 1 at its outer end, and the brow's height there."""
+    """Position of |x| along the brow, from 0 (inner end) to 1 (outer end), and the height (mm) of the brow there."""
     p = head.p
     t = (ax - p.icd / 2 + 1) / (p.eye_w + 9)
     arch = p.brow_arch * (1 - ((t - 0.62) / 0.62) ** 2)
@@ -239,7 +252,7 @@ def _brow_weight(head: Head, s: Surface) -> Points:
 
 
 def _eyes(head: Head, s: Surface, below: Colour) -> tuple[Colour, Points]:
-    """Sclera, iris and pupil; lashes, crease and nostrils around; also where the eye is open."""
+    """Paint eyes, lashes, creases and nostrils. Also returns the region of the open eye."""
     p, eye = head.p, eye_lines(head, s.ax, s.y)
     inside = smoothstep(-0.35, 0.45, eye.inside) * s.front
     looking = torch.sign(s.x) * eye.x - 3.5 * head.n.gaze
@@ -265,7 +278,7 @@ def _eyes(head: Head, s: Surface, below: Colour) -> tuple[Colour, Points]:
 
 
 def _strands(head: Head, s: Surface) -> Points:
-    """Streaks along the hair, wavy where it curls; the finer ones fade when a pixel is too large for them."""
+    """Streaks along the hair, wavy if it is curly; the finer ones fade as pixels become larger than they are."""
     curl, turn = head.p.curl, torch.atan2(s.x, s.z + 20) / 6.283
     wave = 0.03 * curl * torch.sin(s.y * 0.12 + 9 * turn) + head.p.texture
     coarse = noise(turn * 1.2 + wave, s.y * lerp(0.001, 0.006, curl) + 0.05 * turn)
@@ -274,7 +287,7 @@ def _strands(head: Head, s: Surface) -> Points:
 
 
 def _hair_weight(head: Head, s: Surface, strands: Points) -> Points:
-    """Hair of the scalp, ragged at its edge and absent over the ears, or of the curtain."""
+    """Opacity of the hair: on the scalp, with a ragged edge and not over the ears, and hanging behind the face."""
     scalp = smoothstep(0.0, 6.0, hair_field(head, s.x, s.y, s.z) + 4.0 * strands)
     scalp = scalp * smoothstep(1.2, 3.0, head.p.hair_vol) * smoothstep(1.02, 1.2, ear(head, s.ax, s.y, s.z))
     hanging = smoothstep(4.5, 1.5, curtain(loft(head.skull, s.y).curtain, s.x, s.z))
@@ -282,10 +295,17 @@ def _hair_weight(head: Head, s: Surface, strands: Points) -> Points:
 
 
 def shade(surface: Paint, light: Light, normal: Colour, up: Colour, sky: Points, lit: Points) -> Colour:
-    """Linear RGB that a surface sends to the viewer; normals and the head's `up` in the camera's frame.
+    """Shade a surface; returns the linear RGB that reaches the camera.
 
-    `sky` is the share of the surroundings that a point sees, `lit` is 0 in the lamp's full shadow. Wrapped
-    Lambert light (red bleeds furthest in skin), ambient light from above, gloss, a sheen of the hair, a rim.
+    The model is wrapped Lambert (red scatters furthest in skin), ambient light from above, gloss, hair sheen and rim.
+
+    Args:
+        surface: Material.
+        light: Lamp and ambient light.
+        normal: Unit normals, in the camera frame.
+        up: Upward direction of the head, in the camera frame.
+        sky: Share of the surroundings visible from each point.
+        lit: 1 where the lamp is visible, 0 in its full shadow.
     """
     wrap = lerp(rgb(sky, 0.42, 0.24, 0.18), 0.2, surface.hair[:, None])
     lambert = (((normal * light.towards).sum(1)[:, None] + wrap) / (1 + wrap)).clamp(min=0)
@@ -304,9 +324,9 @@ def shade(surface: Paint, light: Light, normal: Colour, up: Colour, sky: Points,
 
 
 def landmarks(head: Head) -> Float[Tensor, "batch 68 3"]:
-    """The 68 points of iBUG (mm, in the head's frame): exact where they are parameters.
+    """The 68 iBUG landmarks (mm, in the head frame). These distances equal parameters exactly:
 
-    Along x: 31-35 nose_w, 48-54 mouth_w, 39-42 icd, 36-39 and 42-45 eye_w. Along y: 27-8 face_h, 27-33
+    along x, 31-35 nose_w, 48-54 mouth_w, 39-42 icd, 36-39 and 42-45 eye_w; along y, 27-8 face_h, 27-33
     nose_h, 33-62 ulip_h, 51-62 verm_u, 66-57 verm_l. The zygia (1, 15) and gonia (4, 12) lie on the smoothed
     outline, which differs by a few mm from face_w and jaw_w.
     """

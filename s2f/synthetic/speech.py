@@ -1,9 +1,9 @@
-"""Synthetic speakers: real synthesised speech whose pitch, tract length, breath and rate are known.
+"""Synthetic speakers: speech synthesised with known pitch, vocal-tract length, breathiness and rate.
 
-eSpeak NG, as the `espeakng-loader` wheel packs it, is called through ctypes (Linux and macOS). A one-file
-voice variant sets pitch, formants, breath, flutter and roughness. Vocal-tract length is set by *resampling*:
-eSpeak's own formants imply a tract of 17.3 cm, so it is asked for 1/a of the pitch and of the rate, and its
-output is played a times as fast. Formant settings alone would leave the recorded consonants as they are.
+eSpeak NG, from the `espeakng-loader` wheel, is called through ctypes (Linux and macOS). A voice variant file sets
+pitch, formants, breath, flutter and roughness. Vocal-tract length is set by *resampling*: eSpeak's formants imply a
+tract of 17.3 cm, so speech is synthesised at 1/a of the pitch and rate and played a times as fast. Formant settings
+alone would not change the prerecorded consonants.
 """
 
 import _ctypes
@@ -32,11 +32,11 @@ ESPEAK_TRACT_CM = 17.3  # the tract length that eSpeak's own formant spacing imp
 LEVEL = 10 ** (-23 / 20)  # RMS of a recording relative to full scale
 PEAK = 0.97  # a louder peak is scaled down to this
 Number = float | int
-SHORTEST_SENTENCE = 1.5  # seconds; the shortest one at the fastest rate lasts longer
+SHORTEST_SENTENCE = 1.5  # seconds; a lower bound, for the shortest sentence at the fastest rate
 
 
 class Language(NamedTuple):
-    """eSpeak's name of a language and how its intonation follows the two pitch settings p1 and p2 (Hz).
+    """eSpeak's name of a language, and how F0 depends on the two pitch settings p1 and p2 (Hz).
 
     Measured over sentences: mean F0 = p1 - 9 + mean_slope (p2 - p1), SD of F0 = sd_slope (p2 - p1).
     """
@@ -55,7 +55,7 @@ LANGUAGES = {
     "hi": Language("hi", 0.818, 0.235),
 }
 
-# The settings within which pitch and formants were measured to follow what is asked for.
+# Ranges in which measured pitch and formants were found to follow the settings.
 RANGES = {
     "f0_hz": (60.0, 400.0),
     "f0_sd_st": (0.0, 4.0),
@@ -70,19 +70,23 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Voice:
-    """How a speaker sounds; UserError for a number outside `RANGES` or a language outside `LANGUAGES`."""
+    """Settings of a voice.
+
+    Raises:
+        UserError: If a number is outside `RANGES`, or the language is not in `LANGUAGES`.
+    """
 
     language: str
-    f0_hz: Number  # mean pitch
-    vtl_cm: Number  # vocal-tract length
-    wpm: Number  # words a minute
+    f0_hz: Number  # mean pitch, Hz
+    vtl_cm: Number  # vocal-tract length, cm
+    wpm: Number  # words per minute
     breath: Number  # aspiration noise
-    flutter: Number  # slow wander of the pitch, Hz at 110 Hz
+    flutter: Number  # slow drift of the pitch, Hz at 110 Hz
     roughness: int  # dips of every second glottal cycle
-    f0_sd_st: Number = 2.2  # liveliness of the pitch, semitones
+    f0_sd_st: Number = 2.2  # standard deviation of the pitch, semitones
     tone: tuple[int, ...] = (600, 170, 1200, 135, 2000, 110)  # source tilt: pairs of Hz and gain
     formant: tuple[float, ...] = (0.0,) * 9  # relative deviation of each formant: individual timbre
-    snr_db: Number = 35.0  # of the recording
+    snr_db: Number = 35.0  # signal-to-noise ratio of the recording, dB
 
     def __post_init__(self):
         if self.language not in LANGUAGES:
@@ -93,7 +97,7 @@ class Voice:
 
 
 def voice_of(row: pd.Series | Mapping) -> Voice:
-    """The voice of a row of the people table; what that leaves open (timbre, liveliness) hangs on the id."""
+    """Voice of a row of the people table; timbre and pitch variability are drawn with a seed from `speaker_id`."""
     rng = np.random.default_rng(np.random.SeedSequence(zlib.crc32(row["speaker_id"].encode())))
     return Voice(
         language=row["language"],
@@ -109,10 +113,13 @@ def voice_of(row: pd.Series | Mapping) -> Voice:
 
 
 def session(voice: Voice, rng: np.random.Generator, spread: Number) -> Voice:
-    """The voice on one day, before one microphone: nuisance that says nothing about the speaker.
+    """Vary a voice as between recording sessions: nuisance variation that is independent of the speaker.
 
-    At `spread` 1: pitch +-0.7 semitones, rate 6 %, tract length 0.6 %, breath +-1.5 (standard deviations),
-    noise floor 20-40 dB below the speech; at 0 the voice itself.
+    Args:
+        voice: Voice of the speaker.
+        rng: Random generator.
+        spread: Scale of the variation. At 1, standard deviations are 0.7 semitones of pitch, 6 % of rate, 0.6 % of
+            tract length and 1.5 of breath, and the noise is 20-40 dB below the speech; at 0, the voice is unchanged.
     """
     pitch, rate, tract, breath = spread * rng.standard_normal(4)
     changed = {
@@ -126,11 +133,13 @@ def session(voice: Voice, rng: np.random.Generator, spread: Number) -> Voice:
 
 
 class Espeak:
-    """A private eSpeak NG; use it in a `with` block and in one thread only. Several may live side by side.
+    """An independent eSpeak NG instance, to be used in a `with` block and in one thread; there may be several.
 
-    The library keeps state (flutter phase, gain control, random numbers) from one utterance to the next, so
-    it is loaded afresh for each: samples then depend on voice, text and seed only. UserError without a wheel
-    that works here.
+    The library keeps state (flutter phase, gain control, random numbers) between utterances. It is therefore reloaded
+    for each, so that samples depend only on voice, text and seed.
+
+    Raises:
+        UserError: If the wheel is missing or does not work on this platform.
     """
 
     def __init__(self):
@@ -145,16 +154,16 @@ class Espeak:
         for path in data.iterdir():
             if path.name != "voices":
                 (voices.parent / path.name).symlink_to(path)
-        for path in data.glob("lang/**/*"):  # found by name, without reading every voice first
+        for path in data.glob("lang/**/*"):  # lets eSpeak find a voice by name without reading them all
             if path.is_file():
                 (voices / path.name.lower()).symlink_to(path)
         self._variant = voices / "!v" / "speaker"
-        # The loader counts handles by inode: were another handle open on this file (another Espeak, or one
-        # inherited through fork), closing ours would not reset the library's state.
+        # The loader counts handles by inode: if another were open on this file (by another Espeak, or inherited
+        # through fork), closing ours would not reset the state of the library.
         self._library_file = shutil.copy(library, root / library.name)
         self._library = None
         self._chunks, self._missing = [], 0
-        self._callback = CALLBACK(self._receive)  # kept: ctypes does not hold on to it
+        self._callback = CALLBACK(self._receive)  # keep a reference, as ctypes does not
         try:
             self._load()
         except UserError:
@@ -169,15 +178,15 @@ class Espeak:
         self._folder.cleanup()
 
     def say(self, voice: Voice, text: str, seed: int) -> Int16[np.ndarray, "samples"]:
-        """The whole text, spoken once: 16 kHz, levelled, with the voice's noise floor."""
+        """Speak a text once. Returns 16 kHz samples at the common level, with noise at `voice.snr_db`."""
         rng = np.random.default_rng(seed)
         return _recorded(self._speak(voice, text, rng, None), voice, rng)
 
     def _speak(self, voice, text, rng, samples) -> Float32[np.ndarray, "samples"]:
-        """Clean speech from its first sound to its last, or at least the first `samples` of it."""
+        """Clean speech, trimmed of silence; at least its first `samples`, or all of it if None."""
         rate = Fraction(SAMPLE_RATE * voice.vtl_cm / (ESPEAK_RATE * ESPEAK_TRACT_CM)).limit_denominator(400)
         faster = SAMPLE_RATE / ESPEAK_RATE / float(rate)
-        # One second more than asked for: silence at the start is cut off below.
+        # One second more than needed, as silence at the start is trimmed below.
         wanted = math.inf if samples is None else math.ceil((samples + SAMPLE_RATE) / rate)
         raw = self._synthesise(
             text, LANGUAGES[voice.language].file, variant(voice, faster), voice.wpm / faster, rng, wanted
@@ -202,7 +211,7 @@ class Espeak:
         return np.concatenate(self._chunks)
 
     def _receive(self, wave, samples, _events):
-        """Called by eSpeak with each buffer; 1 stops it."""
+        """Callback of eSpeak for each buffer; returns 1 to stop the synthesis."""
         if wave and samples > 0:
             self._chunks.append(np.ctypeslib.as_array(wave, shape=(samples,)).copy())
             self._missing -= samples
@@ -228,9 +237,16 @@ class Espeak:
 
 
 def recording(espeak: Espeak, voice: Voice, seconds: Number, seed: int) -> Int16[np.ndarray, "samples"]:
-    """Exactly `seconds` of a speaker who reads sentences in random order, none twice before all were read.
+    """Record a voice reading sentences in random order, none repeated before all have been read.
 
-    16 kHz; ends wherever the time is up; the speech is levelled, with a noise floor `snr_db` below it.
+    Args:
+        espeak: Synthesiser.
+        voice: Voice of the speaker.
+        seconds: Exact duration; the last sentence may be cut off.
+        seed: Seed of the order of the sentences, the synthesis and the noise.
+
+    Returns:
+        16 kHz samples at the common level, with noise `voice.snr_db` below the speech.
     """
     samples, rng = round(seconds * SAMPLE_RATE), np.random.default_rng(seed)
     sentences = SENTENCES[voice.language]
@@ -241,7 +257,7 @@ def recording(espeak: Espeak, voice: Voice, seconds: Number, seed: int) -> Int16
 
 
 def variant(voice: Voice, faster: Number) -> str:
-    """The lines of an eSpeak voice file for a voice that will be played `faster` times as fast."""
+    """Text of an eSpeak voice file for a voice that will be played `faster` times as fast."""
     language, f0 = LANGUAGES[voice.language], voice.f0_hz / faster
     pitch_range = f0 * (2 ** (voice.f0_sd_st / 12) - 1) / language.sd_slope
     lowest = max(f0 + 9 - language.mean_slope * pitch_range, 30)
@@ -260,7 +276,7 @@ def variant(voice: Voice, faster: Number) -> str:
 
 
 def _recorded(wave, voice, rng) -> Int16[np.ndarray, "samples"]:
-    """Speech at the common level plus the recording's noise floor: white noise smoothed over 6 samples."""
+    """Scale speech to the common level and add noise (white, smoothed over 6 samples) at `voice.snr_db`."""
     wave = wave * (LEVEL / np.sqrt(np.mean(wave**2)))
     noise = np.convolve(rng.standard_normal(len(wave), dtype=np.float32), np.ones(6, np.float32), "same")
     wave = wave + noise * (LEVEL * 10 ** (-voice.snr_db / 20) / np.sqrt(np.mean(noise**2)))
@@ -268,9 +284,9 @@ def _recorded(wave, voice, rng) -> Int16[np.ndarray, "samples"]:
 
 
 def _wheel() -> tuple[Path, Path]:
-    """The library and the data folder of the installed wheel."""
+    """Paths of the library and of the data folder of the installed wheel."""
     try:
-        import espeakng_loader  # here, so that everything but speech works without it
+        import espeakng_loader  # imported here, as only speech needs it
     except ImportError as error:
         raise UserError(f"eSpeak NG is missing; {REINSTALL}.") from error
     return Path(espeakng_loader.get_library_path()), Path(espeakng_loader.get_data_path())

@@ -1,4 +1,4 @@
-"""The studio: any voices recorded on demand, for experiments that change one thing about a voice."""
+"""Recordings of arbitrary voices, for experiments that change one property of a voice."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,16 +9,24 @@ from jaxtyping import Int16
 from s2f.study import blocks
 from s2f.synthetic import speech
 
-BLOCK = 16  # recordings that one process makes in a go
+BLOCK = 16  # recordings per job
 
 
 def record(
     voices: Sequence[speech.Voice], seeds: Sequence[int], seconds: float, workers: int
 ) -> Int16[np.ndarray, "voices samples"]:
-    """Recordings (16 kHz) of each voice reading for `seconds`; its seed picks the sentences and the noise.
+    """Record each voice (see `speech.recording`).
 
-    With the same seed two voices of one language read the same sentences: they differ in nothing but the voice. The
-    samples do not depend on `workers`, the number of processes.
+    With the same seed, two voices of one language read the same sentences, so that only the voice differs.
+
+    Args:
+        voices: Voices to record.
+        seeds: Seed of each recording, for the sentences and the noise.
+        seconds: Duration of each recording.
+        workers: Number of processes; it does not affect the samples.
+
+    Returns:
+        16 kHz samples, one recording per voice.
     """
     parts = [slice(start, start + BLOCK) for start in range(0, len(voices), BLOCK)]
     jobs = [partial(_recordings, voices[part], seeds[part], seconds) for part in parts]
