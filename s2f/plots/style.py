@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import rcParams
+from matplotlib import rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -34,7 +34,8 @@ DPI = 120
 
 
 def use() -> None:
-    """Set the look of all figures, with any backend."""
+    """Set the look of all figures, with any backend and whatever the user's matplotlibrc says."""
+    rcdefaults()
     sns.set_theme(style="ticks", palette=PALETTE, font="DejaVu Sans", font_scale=0.9)
     rcParams.update(
         {

@@ -1,10 +1,11 @@
 """What a study is made of: its places and settings, and notebooks as stages of a chain. Knows nothing of speech or
 faces.
 
-    blocks     work on a table in blocks, which an interruption keeps
-    code       which library code a notebook or a function reaches, and its digest
-    config     a checked model for each section of params.yaml
-    notebook   extract notebooks, run one as a stage, make its page
-    paths      the files of a study, atomic writing, `UserError`
-    precision  bfloat16 where the hardware has it
+    blocks        work on a table in blocks, which an interruption keeps
+    code          which library code a notebook or a function reaches, and its digest
+    config        a checked model for each section of params.yaml
+    notebook      extract notebooks, run one as a stage, make its page
+    paths         the files of a study, atomic writing, `UserError`
+    precision     bfloat16 where the hardware has it
+    surroundings  the environment of a stage, whatever the shell has set
 """

@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from s2f.study import code, config
+from s2f.study import code, config, surroundings
 from s2f.study.paths import UserError, replacing, study
 
 CLEANUP_SECONDS = 30  # what an interrupted cell gets to write its checkpoint before it is killed
@@ -205,7 +205,7 @@ def run(name: str, section: str | None, root: Path) -> None:
 
 def execute(notebook: Path, executed: Path, values: dict, root: Path) -> None:
     """Run a notebook with papermill; a signal, or the death of our parent, interrupts the cell at work."""
-    with _kernel(root) as kernel:
+    with _kernel(root, values.get("threads", surroundings.THREADS)) as kernel:
         # Imported while the kernel starts up in its own process.
         from nbclient.exceptions import DeadKernelError
         from papermill import PapermillExecutionError, execute_notebook
@@ -237,17 +237,30 @@ def execute(notebook: Path, executed: Path, values: dict, root: Path) -> None:
 
 
 @contextmanager
-def _kernel(root: Path) -> Iterator:
+def _kernel(root: Path, threads: int) -> Iterator:
     """A started kernel that ends when we do; should we be killed outright, it sees so and ends by itself."""
     from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_core.utils import run_sync
+
+    class ThisPython(KernelSpecManager):
+        """Knows one kernel, the interpreter that runs us: any other `python3` that Jupyter finds is a stranger's."""
+
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], **KERNELSPEC)
 
     with ExitStack() as stack:
         # Sockets in a private folder, not ports: nobody else on the machine can talk to the kernel.
-        folder = stack.enter_context(TemporaryDirectory())
-        kernel = AsyncKernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
+        folder = stack.enter_context(TemporaryDirectory(dir=surroundings.short_folder()))
+        kernel = AsyncKernelManager(
+            transport="ipc", connection_file=f"{folder}/kernel.json", kernel_spec_manager=ThisPython()
+        )
         stack.callback(run_sync(kernel.shutdown_kernel), now=True)
-        run_sync(kernel.start_kernel)(cwd=str(root), extra_arguments=["--HistoryManager.hist_file=:memory:"])
+        run_sync(kernel.start_kernel)(
+            cwd=str(root),
+            env=surroundings.environment(os.environ, Path(folder), root / "scratch" / "caches", threads),
+            extra_arguments=["--HistoryManager.hist_file=:memory:"],
+        )
         # nbclient asks for one client, and leaves closing it to the owner of the kernel.
         client = kernel.client()
         kernel.client = lambda: client
