@@ -247,7 +247,9 @@ def _kernel(root: Path, threads: int) -> Iterator:
         """Knows one kernel, the interpreter that runs us: any other `python3` that Jupyter finds is a stranger's."""
 
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], **KERNELSPEC)
+            return KernelSpec(
+                argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], **KERNELSPEC
+            )
 
     with ExitStack() as stack:
         # Sockets in a private folder, not ports: nobody else on the machine can talk to the kernel.
