@@ -1,11 +1,10 @@
-"""What `make` does with a checkout and its environment: new, moved, copied, of another checkout, with blanks in their paths."""
+"""What `make` does with a checkout and its environment: new, moved, copied, foreign, with blanks in their paths."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from repository import ROOT

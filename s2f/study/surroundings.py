@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,8 +27,8 @@ def environment(shell: Mapping[str, str], private: Path, caches: Path, threads: 
         caches: a folder that outlives the kernel; it need not exist.
         threads: of every numerical library.
 
-    Left out is what would change results or keep the kernel from starting: Python's switches (no assertions, warnings as
-    errors, a start-up file), the user's Jupyter, IPython and matplotlib. Proxies, CUDA and the like pass.
+    Left out is what would change results or keep the kernel from starting: Python's switches (no assertions, warnings
+    as errors, a start-up file), the user's Jupyter, IPython and matplotlib. Proxies, CUDA and the like pass.
     """
     passed = {name: value for name, value in shell.items() if name in KEPT or not name.startswith(DROPPED)}
     return {
@@ -69,7 +68,7 @@ def _person(shell: Mapping[str, str], private: Path) -> dict[str, str]:
 
 
 def short_folder() -> str:
-    """The folder for temporary files, or one with a shorter path if it is too long for sockets; UserError if none is."""
+    """The folder for temporary files, or another if its path is too long for sockets; UserError if all are."""
     for folder in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", "/tmp"), "/tmp", "/var/tmp", "/dev/shm"):
         if len(os.fsencode(os.path.abspath(folder))) <= SOCKET_FOLDER and os.access(folder, os.W_OK | os.X_OK):
             return os.path.abspath(folder)
