@@ -7,7 +7,7 @@
 # make lab     JupyterLab; make lab ARGS=... hands it options
 # make env     only the environment (each target above makes it when it is missing)
 # make lock    solve requirements.lock again (needs uv)
-# make clean   remove what tools left behind; data, models and results stay
+# make clean   remove what tools left behind; data, models, results and executed notebooks stay
 
 VENV ?= .venv
 UV ?= $(shell command -v uv)
@@ -35,11 +35,12 @@ export LOGNAME ?= user
 repro: env scm
 	$(RUN) python -m s2f.study.config params.yaml
 	$(RUN) dvc repro
-	@echo "The report: $(CURDIR)/build/run/90_report.html"
+	@$(RUN) python -m s2f.study.notebook index
+	@echo "The report: $(CURDIR)/results/report.html"
 
 repro-published: samples scm
 	cd studies/published && $(RUN) S2F_PUBLISHED=$(call quote,$(SAMPLES)) dvc repro
-	@echo "The tables: studies/published/results/, the notebooks: studies/published/build/run/"
+	@echo "The tables: $(CURDIR)/studies/published/results, the notebooks: $(CURDIR)/studies/published/build/run/index.html"
 
 repro-published-corpus: samples scm
 	cd studies/published_corpus && $(RUN) S2F_PUBLISHED=$(call quote,$(SAMPLES)) dvc repro
@@ -81,5 +82,5 @@ lock:
 	mv $@.tmp requirements.lock
 
 clean:
-	rm -rf build scratch .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf scratch .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find s2f tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

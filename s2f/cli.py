@@ -4,7 +4,6 @@ torch and the models take seconds to import, so each command imports them when i
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 from packaging.requirements import Requirement
 
-from s2f.study import paths
+from s2f.study import pages, paths, provenance
 from s2f.study.paths import Study, UserError
 
 CAVEAT = (
@@ -33,6 +32,21 @@ def refusing() -> Iterator[None]:
     except UserError as error:
         typer.echo(f"s2f: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def print_version(wanted: bool) -> bool:
+    """Say which s2f this is, and end."""
+    if wanted:
+        typer.echo(f"s2f {metadata.version('s2f')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option(callback=print_version, is_eager=True, help="Say which s2f.")] = False,
+) -> None:
+    """Average faces that go with voices, and the study that measures how far they can be trusted."""
 
 
 @app.command()
@@ -57,7 +71,7 @@ def face(
 
         wave = inference.read_recording(recording)
         drawn = inference.Speech2Face.load(folder).face(wave, exaggeration)
-        images.save_png(drawn.image, out)
+        images.save_png(drawn.image, out, Description=CAVEAT, Software=f"s2f {metadata.version('s2f')}")
 
         typer.echo(f"{out}\n{CAVEAT}\n{reliability(folder.parent / 'results')}")
         seconds = len(wave) / audio.SAMPLE_RATE
@@ -82,20 +96,35 @@ def reliability(results: Path) -> str:
 
 @app.command()
 def check() -> None:
-    """Say what is installed, what this study has made, and what to do next."""
-    typer.echo(f"packages  {packages()}")
+    """Say what is installed, what was made here or came with the checkout, and what to do next."""
+    problems = packages()
+    typer.echo(f"packages  {problems}")
     typer.echo(f"device    {device()}")
     try:
         here = paths.study()
     except UserError as error:
-        typer.echo(f"study     {error}")
+        typer.echo(f"code      {provenance.library()}\nstudy     {error}")
         return
+    strange = foreign(here.root)
+    typer.echo(f"code      {provenance.library()}{strange}")
     typer.echo(f"study     {here.root}")
-    files = milestones(here)
-    for file in files:
-        typer.echo(f"{'present' if file.exists() else 'missing'}   {file.relative_to(here.root)}")
-    done = all(file.exists() for file in files)
-    typer.echo(f"next      {'s2f face REC.wav -o face.png' if done else 'make repro'}")
+    origins = {file: origin(here, file) for file in milestones(here)}
+    for file, word in origins.items():
+        typer.echo(f"{word:<9} {file.relative_to(here.root)}")
+    chain = "make repro" if (here.root / "Makefile").is_file() else "dvc repro"
+    if strange or "make env" in problems:
+        following = "make env"
+    else:
+        following = "s2f face REC.wav -o face.png" if set(origins.values()) == {"made here"} else chain
+    typer.echo(f"next      {following}")
+
+
+def foreign(root: Path) -> str:
+    """A remark if the checkout around `root` has a library of its own, but another one runs; otherwise nothing."""
+    own = next((path / "s2f" for path in (root, *root.parents) if (path / "s2f" / "__init__.py").is_file()), None)
+    if own is None or own.samefile(provenance.library()):
+        return ""
+    return f", not that of this checkout, {own}"
 
 
 def milestones(study: Study) -> tuple[Path, ...]:
@@ -104,6 +133,16 @@ def milestones(study: Study) -> tuple[Path, ...]:
 
     models = (study.models / name for name in STAGES)
     return study.data / "manifest.parquet", *models, study.results / "report.json"
+
+
+def origin(study: Study, file: Path) -> str:
+    """Whether a milestone is `missing`, was `made here`, or came with the `checkout`."""
+    if not file.exists():
+        return "missing"
+    # Data and models are in no checkout. The numbers are: they are the committed ones as long as the notebook that
+    # writes them was not executed here and Git sees no change.
+    executed = study.build / "run" / f"{pages.REPORT}.ipynb"
+    return "made here" if file.parent != study.results or executed.exists() or provenance.differs(file) else "checkout"
 
 
 def packages() -> str:
@@ -125,10 +164,9 @@ def packages() -> str:
 
 
 def device() -> str:
-    """Where the models would run, and in which precision that pays."""
-    import torch
+    """Where the models run, and in which precision they train."""
+    from s2f.models.inference import available_device
+    from s2f.study.precision import fast_dtype
 
-    if not torch.cuda.is_available():
-        return f"CPU, {os.cpu_count()} cores: float32 (bfloat16 needs a GPU)"
-    fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    return f"{torch.cuda.get_device_name()}: {'bfloat16 or float32' if fast else 'float32'}"
+    fast = str(fast_dtype(available_device())).removeprefix("torch.")
+    return f"{provenance.machine()}: training with `precision: auto` is in {fast}"

@@ -1,11 +1,16 @@
 """The commands: what they write and say, and how they refuse."""
 
 import json
+import subprocess
+from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from s2f import cli
@@ -41,6 +46,8 @@ def test_face_writes_the_picture_and_says_what_it_is_not(models, recording, tmp_
     assert result.exit_code == 0
     assert (images.read_image(out) == 128).all()
     assert cli.CAVEAT in result.stdout
+    with Image.open(out) as picture:
+        assert picture.text == {"Description": cli.CAVEAT, "Software": f"s2f {metadata.version('s2f')}"}
     assert "not measured here" in result.stdout
     assert "Parts differ." in result.stdout
     assert result.stderr == ""
@@ -105,21 +112,83 @@ def refused_in_one_sentence(result, name):
     assert name in result.stderr
 
 
+def a_study(root):
+    (root / "params.yaml").touch()
+    (root / "dvc.yaml").touch()
+    return cli.Study(root)
+
+
+def git(root, *arguments):
+    own = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", root, *own, *arguments], check=True, capture_output=True)
+
+
 def test_check_says_what_to_do_next(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "packages", lambda: "all")
     assert "params.yaml" in run("check").stdout
 
-    (tmp_path / "params.yaml").touch()
-    (tmp_path / "dvc.yaml").touch()
+    study = a_study(tmp_path)
     result = run("check")
     assert result.exit_code == 0
     assert "missing   data/manifest.parquet" in result.stdout
-    assert result.stdout.endswith("make repro\n")
+    assert result.stdout.endswith("next      dvc repro\n")
+    (tmp_path / "Makefile").touch()
+    assert run("check").stdout.endswith("next      make repro\n")
 
-    for file in cli.milestones(cli.Study(tmp_path)):
-        file.parent.mkdir(exist_ok=True)
+    for file in (*cli.milestones(study), study.build / "run" / "90_report.ipynb"):
+        file.parent.mkdir(exist_ok=True, parents=True)
         file.touch()
-    assert run("check").stdout.endswith("s2f face REC.wav -o face.png\n")
+    assert run("check").stdout.endswith("next      s2f face REC.wav -o face.png\n")
+
+
+@pytest.mark.parametrize("repository", [True, False])
+def test_check_tells_what_came_with_the_checkout_from_what_was_made_here(repository, tmp_path, monkeypatch):
+    """In a clone, and in an unpacked archive."""
+    monkeypatch.chdir(tmp_path)
+    study = a_study(tmp_path)
+    report = study.results / "report.json"
+    report.parent.mkdir()
+    report.write_text("{}")
+    if repository:
+        git(tmp_path, "init", "--quiet")
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "--quiet", "-m", "Results")
+    assert "checkout  results/report.json" in run("check").stdout
+    if repository:
+        report.write_text('{"changed": 1}')
+        assert "made here results/report.json" in run("check").stdout
+        report.write_text("{}")
+    executed = study.build / "run" / "90_report.ipynb"
+    executed.parent.mkdir(parents=True)
+    executed.touch()
+    assert "made here results/report.json" in run("check").stdout
+
+
+def test_check_says_where_the_code_is_and_warns_of_another_than_that_of_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    package = Path(cli.__file__).parent
+    assert f"code      {package}\n" in run("check").stdout
+    a_study(tmp_path)
+    assert f"code      {package}\n" in run("check").stdout
+
+    own = tmp_path / "s2f" / "__init__.py"
+    own.parent.mkdir()
+    own.touch()
+    output = run("check").stdout
+    assert f"code      {package}, not that of this checkout, {own.parent}" in output
+    assert output.endswith("next      make env\n")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_check_names_the_precision_that_training_uses(dtype, monkeypatch):
+    monkeypatch.setattr("s2f.study.precision.fast_dtype", lambda device: getattr(torch, dtype))
+    assert f"`precision: auto` is in {dtype}\n" in run("check").stdout
+
+
+def test_version():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"s2f {metadata.version('s2f')}\n")
 
 
 def test_check_names_a_package_outside_its_range(monkeypatch):

@@ -6,9 +6,11 @@
 
 import ast
 import base64
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from s2f.report.ledger import Entry, Experiment, Group, Ledger
+from s2f.study import pages, provenance
 from s2f.study.paths import UserError, replacing, write_json
 
 CAVEAT = (
@@ -28,7 +31,7 @@ Number = int | float | None
 
 CONTEXT = ("low", "high", "n_speakers", "chance", "ceiling")
 ESTIMATES = ("mean", "r", "slope", "value")  # names of numbers whose own interval, chance and ceiling stand beside them
-WIDE = 1000  # pixels; a wider figure stands below the numbers, not beside them
+CORPUS = "10_"  # how the notebook that makes the corpus begins; each study has its own
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,7 @@ class Picture(NamedTuple):
     uri: str
     width: int
     height: int
-
-    @property
-    def wide(self) -> bool:
-        return self.width > WIDE
+    full: str  # link to the file, as seen from the page
 
 
 class Table(NamedTuple):
@@ -89,6 +89,7 @@ class Section(NamedTuple):
     tables: list[Table]
     pictures: list[Picture]
     sources: dict[str, str]  # of the library functions, by name
+    pages: dict[str, list[str]]  # of the notebooks that made it, by name: the executed pages
 
     @property
     def columns(self) -> set[str]:
@@ -195,27 +196,52 @@ def _row(entry: Entry, results: dict) -> Row:
     return Row(entry, **scaled)
 
 
-def sections(ledger: Ledger, rows: Sequence[Row], figures: Path) -> list[Section]:
-    """The experiments with their rows, figures and code; UserError for a figure that is not in the folder `figures`."""
+def sections(ledger: Ledger, rows: Sequence[Row], folder: Path, executed: Mapping[str, list[str]]) -> list[Section]:
+    """The experiments as the page shows them; UserError for a figure that is not there.
+
+    Args:
+        ledger: the experiments.
+        rows: of all experiments.
+        folder: the folder results/, where the page and the folder of figures are.
+        executed: the pages of the executed notebooks, by notebook.
+    """
     by_key = {row.entry.key: row for row in rows}
     return [
         Section(
             experiment,
             [Table(group, [by_key[row.key] for row in group.rows]) for group in experiment.groups],
-            [_picture(figures / f"{figure.file}.png", figure.caption) for figure in experiment.figures],
+            [_picture(folder, figure.file, figure.caption) for figure in experiment.figures],
             {name: source(name) for name in experiment.functions},
+            dict(_page_of(name, executed) for name in experiment.notebooks),
         )
         for experiment in ledger.experiments
     ]
 
 
-def _picture(path: Path, caption: str) -> Picture:
+def _page_of(name: str, executed: Mapping[str, list[str]]) -> tuple[str, list[str]]:
+    """The notebook as this study calls it, with its pages; no pages where it was not executed here."""
+    if name not in executed and name.startswith(CORPUS):
+        name = next((other for other in executed if other.startswith(CORPUS)), name)
+    return name, executed.get(name, [])
+
+
+def _picture(folder: Path, file: str, caption: str) -> Picture:
+    path = folder / "figures" / f"{file}.png"
     try:
         with Image.open(path) as image:
-            size = image.size
+            size, small = image.size, base64.b64encode(_webp(image)).decode()
     except OSError:
         raise UserError(f"The figure {path} is not there as PNG; run the notebook that makes it.") from None
-    return Picture(caption, f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}", *size)
+    return Picture(caption, f"data:image/webp;base64,{small}", *size, path.relative_to(folder).as_posix())
+
+
+def _webp(image: Image.Image) -> bytes:
+    """WebP of the same pixels, or of nearly the same where that takes less than half: so it does with faces."""
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+    exact, near = io.BytesIO(), io.BytesIO()
+    image.save(exact, "WEBP", lossless=True)
+    image.save(near, "WEBP", quality=90)
+    return (near if 2 * near.tell() < exact.tell() else exact).getvalue()
 
 
 def source(name: str) -> str:
@@ -291,8 +317,7 @@ def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str
         speakers: a sentence on whose voices the study has heard.
         complete: whether results or figures that are not there are errors; if not, what rests on them is left out.
     """
-    figures = folder / "figures"
-    shown, left_out = covered(ledger, results, figures, complete)
+    shown, left_out = covered(ledger, results, folder / "figures", complete)
     rows = ledger_rows(shown, results)
     headlines = [row for row in rows if row.entry.headline and row.ours is not None]
     groups = lookup(results, "audit.groups", complete) or {}
@@ -312,16 +337,34 @@ def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str
     write_json(report, folder / "report.json")
     content = found | {"speakers": speakers, "headlines": headlines, "left_out": left_out}
     data = {"data": lookup(results, "data", complete), "synthetic": synthetic(results)}
-    page = _environment(html=True).get_template("page.html.j2")
     sheet = _environment(html=False).get_template("datasheet.md.j2")
     texts = {
-        "report.html": page.render(content, sections=sections(shown, rows, figures)),
+        "report.html": _page(content, shown, rows, folder),
         "model_card.md": model_card(content | {"metrics": list(groups), "served": served(groups)}),
         "datasheet.md": sheet.render(content, **data),
     }
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _page(content: dict, shown: Ledger, rows: Sequence[Row], folder: Path) -> str:
+    """The page. Only here stands when and where it was made, so that the other files depend on the results alone."""
+    executed = pages.executed(folder.parent)
+    parts = sections(shown, rows, folder, executed)
+    made = {
+        "Date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        "Commit": provenance.commit(),
+        "Machine": provenance.machine(),
+        "Versions": provenance.versions(),
+    }
+    # What each notebook made: the way back from its page.
+    notebooks = {name: [part.experiment for part in parts if name in part.pages] for name in executed}
+    return (
+        _environment(html=True)
+        .get_template("page.html.j2")
+        .render(content, sections=parts, made=made, executed=executed, notebooks=notebooks)
+    )
 
 
 def model_card(content: dict) -> str:

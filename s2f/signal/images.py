@@ -5,14 +5,24 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from s2f.study.paths import UserError, replacing
 
 
-def save_png(image: UInt8[np.ndarray, "height width 3"], path: str | Path) -> None:
-    """Write an RGB image as PNG; equal pixels give equal files."""
+def save_png(image: UInt8[np.ndarray, "height width 3"], path: str | Path, **texts: str) -> None:
+    """Write an RGB image as PNG; equal pixels and texts give equal files.
+
+    Args:
+        image: the pixels.
+        path: of the file.
+        texts: its metadata, by keywords of the PNG standard such as `Description` or `Software`.
+    """
+    metadata = PngInfo()
+    for keyword, text in texts.items():
+        metadata.add_text(keyword, text)
     with replacing(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
+        Image.fromarray(image).save(temporary, format="PNG", pnginfo=metadata)
 
 
 def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:

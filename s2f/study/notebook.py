@@ -1,4 +1,4 @@
-"""Run the notebooks as stages: `python -m s2f.study.notebook extract|run`.
+"""Run the notebooks as stages: `python -m s2f.study.notebook extract|run|index`.
 
     notebooks/30_train.ipynb --extract--> build/src/30_train.ipynb --run--> build/run/30_train.{ipynb,html}
 
@@ -22,18 +22,11 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from s2f.study import code, config, surroundings
+from s2f.study import code, config, pages, surroundings
 from s2f.study.paths import UserError, replacing, study
 
 CLEANUP_SECONDS = 30  # what an interrupted cell gets to write its checkpoint before it is killed
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
-
-# nbconvert's page without what it would load from the network (require.js, MathJax, Mermaid, widgets).
-OFFLINE_PAGE = """{% extends 'lab/index.html.j2' %}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block jupyter_widgets %}{% endblock %}"""
 
 
 class CellError(Exception):
@@ -185,8 +178,8 @@ def check_parameters(declared: set[str], given: set[str], name: str, section: st
 def run(name: str, section: str | None, root: Path) -> None:
     """Execute build/src/NAME.ipynb in the study `root` with one section of its params.yaml.
 
-    Writes build/run/NAME.ipynb and .html (NAME-KEY for a nested section such as `runs.KEY`), also when a cell
-    fails: CellError then, or UserError if it is one that the cell raised.
+    Writes build/run/NAME.ipynb and .html (NAME-KEY for a nested section such as `runs.KEY`) and the index of all
+    pages, also when a cell fails: CellError then, or UserError if it is one that the cell raised.
     """
     copy = read(root / "build" / "src" / f"{name}.ipynb")
     values = load_section(root / "params.yaml", section) if section else {}
@@ -200,7 +193,8 @@ def run(name: str, section: str | None, root: Path) -> None:
         execute(root / "build" / "src" / f"{name}.ipynb", executed, values, root)
     finally:
         if executed.exists():
-            write_html(weave(full, read(executed)), executed.with_suffix(".html"), title=stem)
+            pages.write_page(weave(full, read(executed)), executed.with_suffix(".html"), name, root)
+            pages.write_index(root)
 
 
 def execute(notebook: Path, executed: Path, values: dict, root: Path) -> None:
@@ -334,23 +328,6 @@ def weave(full: dict, executed: dict) -> dict:
     return executed | {"cells": cells}
 
 
-def write_html(notebook: dict, path: Path, title: str) -> None:
-    """One page that needs no network; formulas in the prose stay as TeX source."""
-    import nbformat
-    from jinja2 import DictLoader
-    from nbconvert.exporters.html import HTMLExporter
-
-    exporter = HTMLExporter(
-        template_file="offline.html.j2",
-        extra_loaders=[DictLoader({"offline.html.j2": OFFLINE_PAGE})],
-        embed_images=True,
-    )
-    node = nbformat.reads(json.dumps(notebook), as_version=4)
-    page, _ = exporter.from_notebook_node(node, resources={"metadata": {"name": title}})
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0; 1 if a cell failed; 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m s2f.study.notebook", description="Run notebooks as stages.")
@@ -363,6 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("name", help="such as 30_train")
     command.add_argument("--params", metavar="SECTION", help="section of params.yaml, such as train")
     command.add_argument("--study", type=Path, metavar="DIR", help="default: the study of the working folder")
+    commands.add_parser("index", help="link all executed notebooks in build/run/index.html, say after dvc pull")
     options = parser.parse_args(arguments)
     # papermill streams what the cells print through its logger, which is silent until logging is set up.
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -374,6 +352,8 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}: {', '.join(what)}")
             if not touched:
                 print("No notebook is touched.")
+        elif options.command == "index":
+            print(f"All notebooks: {pages.write_index(study().root)}")
         else:
             # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
             sys.modules.setdefault("rfc3987_syntax", None)

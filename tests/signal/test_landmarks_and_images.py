@@ -140,6 +140,14 @@ def test_png_keeps_every_pixel_and_every_byte(image, tmp_path):
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
+def test_png_carries_its_texts(image, tmp_path):
+    for name in ("one.png", "two.png"):
+        save_png(image, tmp_path / name, Description="Nobody's face – ever.", Software="s2f")
+    with Image.open(tmp_path / "one.png") as picture:
+        assert picture.text == {"Description": "Nobody's face – ever.", "Software": "s2f"}
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
 def test_grey_and_transparent_pictures_become_rgb(image, tmp_path):
     Image.fromarray(image[..., 0]).save(tmp_path / "grey.png")
     Image.fromarray(image).convert("RGBA").save(tmp_path / "alpha.png")
