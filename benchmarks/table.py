@@ -80,12 +80,12 @@ def digits(number: float) -> str:
 
 
 def main(measured: Path, page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    lines = table(json.loads(measured.read_text()))
+    lines = table(json.loads(measured.read_text(encoding="utf-8")))
     with replacing(page) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}")
+        temporary.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}", encoding="utf-8")
     print(lines)
 
 

@@ -1,17 +1,21 @@
-"""The commands: `s2f face` draws the face that goes with a recording, `s2f check` says what is here.
+"""The commands: `s2f face` draws the face that goes with a recording, `s2f run` tries a notebook with other settings,
+`s2f check` says what is here.
 
 torch and the models take seconds to import, so each command imports them when it runs.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from packaging.requirements import Requirement
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from s2f.study import pages, paths, provenance
 from s2f.study.paths import Study, UserError
@@ -86,12 +90,50 @@ def reliability(results: Path) -> str:
     file = results / "retrieval.json"
     if not file.is_file():
         return f"How often such faces are right is not measured here: there is no {file}."
-    recall = json.loads(file.read_text())["recall_at_10_of_100"]
+    try:
+        measured = json.loads(file.read_text(encoding="utf-8"))
+        size = measured["gallery"]["size"]
+        recall = measured[f"recall_at_10_of_{size}"]
+        value, low, high, chance = (f"{recall[name]:.0%}" for name in ("value", "low", "high", "chance"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"How often such faces are right is not known: {file} is not what 60_retrieval writes; run `dvc repro`."
     return (
-        "On test recordings the speaker's true face ranks among the first 10 of 100 in "
-        f"{recall['value']:.0%} of cases (95 % interval {recall['low']:.0%} to {recall['high']:.0%}; "
-        f"by chance {recall['chance']:.0%})."
+        f"On test recordings the speaker's true face ranks among the first 10 of {size} in {value} of cases "
+        f"(95 % interval {low} to {high}; by chance {chance})."
     )
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, typer.Argument(help="Such as 60_retrieval, or the path of a notebook.")],
+    study: Annotated[Path | None, typer.Option(help="Its folder; default: the study of the working folder.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="In place of params.yaml's.")
+    ] = None,
+) -> None:
+    """Run a notebook with the settings of a study, or others; the files of the study stay as they are."""
+    from s2f.study import notebook as notebooks
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # what the cells print
+    with refusing():
+        here = paths.study(study)
+        try:
+            executed = notebooks.explore(notebook, dict(map(_parameter, parameters or [])), here.root)
+        except notebooks.CellError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(1) from None
+    typer.echo(f"{executed}\n{executed.with_suffix('.html')}\nWhat it wrote lies in {here.exploration.root}.")
+
+
+def _parameter(given: str) -> tuple[str, Any]:
+    """The name and the value, as YAML, in `gallery=50` or `durations=[3.0, 6.0]`."""
+    name, equals, value = given.partition("=")
+    try:
+        if name.strip() and equals:
+            return name.strip(), YAML(typ="safe", pure=True).load(value)
+    except YAMLError:
+        pass
+    raise UserError(f"-p {given!r} is not NAME=VALUE with a value as in params.yaml: mend it.")
 
 
 @app.command()

@@ -53,11 +53,23 @@ def test_face_writes_the_picture_and_says_what_it_is_not(models, recording, tmp_
     assert result.stderr == ""
 
 
-def test_face_says_how_often_it_is_right(models, recording, tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "retrieval.json").write_text(json.dumps({"recall_at_10_of_100": RECALL}))
-    result = run("face", recording, "-o", tmp_path / "face.png", "--models", models)
-    assert "31% of cases (95 % interval 27% to 35%; by chance 10%)" in result.stdout
+@pytest.mark.parametrize(("size", "chance"), [(100, 0.1), (50, 0.2)])
+def test_it_says_how_often_such_a_face_is_right_and_among_how_many(size, chance, tmp_path):
+    measured = {f"recall_at_10_of_{size}": RECALL | {"chance": chance}, "gallery": {"faces": 400, "size": size}}
+    (tmp_path / "retrieval.json").write_text(json.dumps(measured))
+    said = cli.reliability(tmp_path)
+    assert f"first 10 of {size} in 31% of cases (95 % interval 27% to 35%; by chance {chance:.0%})" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[1]", "{}", '{"recall_at_10_of_100": {}}', '{"gallery": 100}', "\u0000", '{"gallery": {"size": 100}}']
+    + [json.dumps({"recall_at_10_of_100": RECALL | {"low": None}, "gallery": {"size": 100}})],
+)
+def test_a_result_that_is_none_is_one_sentence(text, tmp_path):
+    (tmp_path / "retrieval.json").write_text(text)
+    said = cli.reliability(tmp_path)
+    assert "not known" in said and "retrieval.json" in said
 
 
 def test_face_warns_of_a_short_recording(models, tmp_path, speech_like):
@@ -198,3 +210,36 @@ def test_check_names_a_package_outside_its_range(monkeypatch):
     assert "is not <1" in problems
     assert "no-such-package is missing" in problems
     assert "pytest" not in problems
+
+
+# ---- run
+
+
+@pytest.fixture
+def small_study(tmp_path, monkeypatch):
+    """A study with one notebook of two cells."""
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "params.yaml").write_text("{}")
+    (tmp_path / "notebooks").mkdir()
+    cells = [
+        {"cell_type": "code", "id": name, "metadata": {"tags": tags}, "source": source}
+        | {"outputs": [], "execution_count": None}
+        for name, tags, source in (("a", ["parameters"], "steps = [1]"), ("b", [], "print(steps)"))
+    ]
+    content = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "notebooks" / "40_prints.ipynb").write_text(json.dumps(content))
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
+    return tmp_path
+
+
+def test_run_says_where_the_executed_notebook_and_its_page_are(small_study):
+    result = run("run", "40_prints", "--study", small_study, "-p", "steps=[2, 3.5]")
+    assert result.exit_code == 0, result.output
+    executed, page, place = result.stdout.splitlines()[-3:]
+    assert "[2, 3.5]" in Path(executed).read_text() and Path(page).is_file()
+    assert str(small_study / "scratch") in place
+
+
+@pytest.mark.parametrize("given", ["steps", "=3", "steps=[1", "stps=3"])
+def test_run_refuses_what_is_no_parameter(given, small_study):
+    refused_in_one_sentence(run("run", "40_prints", "--study", small_study, "-p", given), given.partition("=")[0])

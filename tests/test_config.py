@@ -1,5 +1,6 @@
 """params.yaml: every key is checked by name, before anything runs."""
 
+import os
 import subprocess
 import sys
 import time
@@ -102,15 +103,96 @@ def test_numbers_read_as_dvc_reads_them(tmp_path):
     assert config.read(path)["train"]["rate"] == 1e-4
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_the_file_is_utf_8_whatever_the_locale(tmp_path, encoding):
+    path = tmp_path / "params.yaml"
+    path.write_text("report: {title: Zürich}\n", encoding=encoding)
+    program = (
+        "import sys; from s2f.study import config; assert config.read(sys.argv[1])['report']['title'] == 'Z\\xfcrich'"
+    )
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program, path], check=True, env=ascii_only)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_another_encoding_is_one_sentence(tmp_path, encoding):
+    path = tmp_path / "params.yaml"
+    path.write_text("report: {title: Zürich}\n", encoding=encoding)
+    with pytest.raises(UserError, match="params.yaml is not UTF-8"):
+        config.read(path)
+
+
 @given(st.dictionaries(st.text(max_size=8), st.one_of(st.none(), st.integers(), st.text(max_size=5)), max_size=4))
 def test_any_garbage_is_a_sentence_never_a_traceback(values):
     with pytest.raises(UserError, match="key"):
         config.parse(config.Report, {**values, "definitely not a key": 1}, "test")
 
 
-def test_a_section_can_be_taken_from_a_notebook():
-    values = config.read(PARAMS)["predict"] | {"unrelated": 3, "__name__": "__main__"}
-    assert config.Predict.of(values).batch == values["batch"]
+# ---- the parameters of a notebook and the study around it
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A study in the working folder that is the default one, but for a gallery of 50."""
+    (tmp_path / "dvc.yaml").touch()
+    write(tmp_path, lambda sections: sections["retrieval"].update(gallery=50))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+CELL = {"seed": 7, "replicates": 5000, "gallery": 100, "score_dims": 16, "unrelated": 3}
+
+
+def given_by_papermill(**values):
+    """What a kernel holds in which papermill has run the parameters cell and then its own."""
+    lines = [f"{name} = {value!r}\n" for name, value in values.items()]
+    return CELL | values | {"In": ["", "gallery = 100", "".join(["# Parameters\n", *lines])]}
+
+
+def test_a_notebook_follows_the_study_around_it_and_says_so(study, capsys):
+    assert config.Retrieval.of(CELL).gallery == 50
+    assert "gallery = 50" in capsys.readouterr().out
+    assert config.Retrieval.of(CELL | {"gallery": 50}).gallery == 50
+    assert capsys.readouterr().out == ""
+
+
+def test_a_value_that_was_given_wins_without_a_word(study, capsys):
+    assert config.Retrieval.of(given_by_papermill(gallery=30)).gallery == 30
+    assert config.Retrieval.of(CELL | {"gallery": 50}, gallery=30).gallery == 30
+    assert capsys.readouterr().out == ""
+
+
+def test_a_name_that_no_cell_knows_is_refused(study):
+    with pytest.raises(UserError, match="'galery'.*gallery"):
+        config.Retrieval.of(given_by_papermill(galery=30))
+    with pytest.raises(UserError, match="'galery'.*gallery"):
+        config.Retrieval.of(CELL, galery=30)
+
+
+def test_a_given_value_is_checked_also_beside_other_sections(study):
+    with pytest.raises(UserError, match="'gallery' is 'many'"):
+        config.Retrieval.of(given_by_papermill(gallery="many"))
+    with pytest.raises(UserError, match="retrieval.gallery is 1000 and data.test_speakers is 400"):
+        config.Retrieval.of(given_by_papermill(gallery=1000))
+
+
+def test_what_the_study_lacks_is_not_made_up_by_the_cell(study):
+    write(study, lambda sections: sections["retrieval"].pop("gallery"))
+    with pytest.raises(UserError, match="missing key 'gallery'"):
+        config.Retrieval.of(CELL)
+
+
+def test_a_study_without_the_section_leaves_the_cell_as_it_is(study):
+    write(study, lambda sections: sections.pop("retrieval"))
+    assert config.Retrieval.of(CELL).gallery == 100
+
+
+def test_a_run_of_the_ablations_is_the_one_that_is_named(study):
+    cell = {"run": "full", "loss": "paper", "batch_norm": True, "seconds": 3.0}
+    assert config.Ablation.of(cell).loss == "paper"
+    assert config.Ablation.of(cell, run="cosine_only").loss == "cosine_only"
+    with pytest.raises(UserError, match="no run 'cosine'"):
+        config.Ablation.of(cell, run="cosine")
 
 
 def test_the_command_refuses_in_under_five_seconds(tmp_path):

@@ -14,7 +14,16 @@ from uuid import uuid4
 import pytest
 
 from s2f.study.code import Library
-from s2f.study.notebook import check_parameters, code_only, declared_parameters, extract, load_section, main, weave
+from s2f.study.notebook import (
+    check_parameters,
+    code_only,
+    declared_parameters,
+    explore,
+    extract,
+    load_section,
+    main,
+    weave,
+)
 from s2f.study.paths import UserError
 
 
@@ -253,6 +262,58 @@ def test_a_user_error_in_a_cell_is_one_sentence_and_exit_code_2(study, capsys):
     write(study, "10_data", code(raising))
     assert main(["run", "10_data"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "row 7 of a.csv is empty; fill it."
+
+
+# ---- exploring: beside the study, never in it
+
+SAVES = code(
+    "from s2f.study import paths\nstudy = paths.study()\noutput = study.output()\n"
+    "paths.write_json({'steps': steps}, output.results / 'x.json')\nassert (output.results / 'x.json').exists()"
+)
+STEPS = code("steps = 1", tags=["parameters"])
+
+
+def test_a_stage_writes_the_files_of_the_study(study):
+    write(study, "40_saves", STEPS, SAVES)
+    assert main(["run", "40_saves", "--params", "runs.short"]) == 0
+    assert json.loads((study / "results" / "x.json").read_text()) == {"steps": 1}
+    assert not (study / "scratch" / "explore").exists()
+
+
+def test_exploring_writes_beside_the_study_and_says_where(study):
+    write(study, "40_saves", STEPS, SAVES)
+    before = {path for path in study.rglob("*") if path.is_file()}
+    executed = explore("40_saves", {"steps": 5}, study)
+    assert executed.with_suffix(".html").is_file()
+    made = {path for path in study.rglob("*") if path.is_file()} - before
+    assert {path.parts[len(study.parts)] for path in made} == {"scratch"}
+    assert json.loads((study / "scratch" / "explore" / "results" / "x.json").read_text()) == {"steps": 5}
+    assert "Exploring" in executed.read_text()
+
+
+def test_plain_papermill_writes_beside_the_study_too(study):
+    write(study, "40_saves", STEPS, SAVES)
+    papermill = [sys.executable, "-m", "papermill", "notebooks/40_saves.ipynb", "out.ipynb", "-p", "steps", "4"]
+    papermill += ["-k", "python3", "-l", "python"]
+    subprocess.run(papermill, cwd=study, check=True, capture_output=True)
+    assert not (study / "results").exists()
+    assert json.loads((study / "scratch" / "explore" / "results" / "x.json").read_text()) == {"steps": 4}
+
+
+def test_a_notebook_that_forgets_where_to_write_is_refused_unless_it_is_a_stage(study):
+    forgets = code("from s2f.study import paths\npaths.write_json({}, paths.study().results / 'x.json')")
+    write(study, "40_forgets", STEPS, forgets)
+    with pytest.raises(UserError, match="x.json.*output"):
+        explore("40_forgets", {}, study)
+    assert not (study / "results" / "x.json").exists()
+    assert main(["run", "40_forgets", "--params", "runs.short"]) == 0
+
+
+def test_exploring_refuses_an_unknown_notebook_and_parameter_by_name(study):
+    with pytest.raises(UserError, match="no notebook '60_x'.*30_train"):
+        explore("60_x", {}, study)
+    with pytest.raises(UserError, match="no parameter 'step'.*rate, steps"):
+        explore("30_train", {"step": 3}, study)
 
 
 def test_weave_puts_the_given_parameters_below_the_cell_that_declares_them():

@@ -48,6 +48,17 @@ def test_everything_of_a_study_lies_in_it(root):
     assert {place.parent for place in places} == {root}
 
 
+def test_only_a_stage_of_the_study_writes_into_it(root, monkeypatch, capsys):
+    monkeypatch.delenv(paths.STAGE, raising=False)
+    beside = study(root).output()
+    assert beside.root.is_relative_to(root / "scratch") and str(beside.root) in capsys.readouterr().out
+    monkeypatch.setenv(paths.STAGE, str(root / "another"))
+    assert study(root).output() == beside
+    capsys.readouterr()
+    monkeypatch.setenv(paths.STAGE, str(root.resolve()))
+    assert study(root).output() == Study(root) and capsys.readouterr().out == ""
+
+
 def test_replacing_keeps_the_suffix_and_makes_the_folder(tmp_path):
     path = tmp_path / "new" / "a.npy"
     with replacing(path) as temporary:

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -112,10 +113,12 @@ def stages() -> dict[str, dict]:
         words = shlex.split(stage["cmd"])
         if words[:4] != ["python", "-m", "s2f.study.notebook", "run"]:
             continue
+        outs = [*stage["outs"], *stage.get("metrics", [])]
         found[name] = {
             "notebook": ROOT / "notebooks" / f"{words[4]}.ipynb",
             "section": words[words.index("--params") + 1],
             "deps": stage["deps"],
+            "outs": [re.sub(r"\$\{.*", "", out if isinstance(out, str) else next(iter(out))) for out in outs],
             "params": stage["params"],
         }
     return found
@@ -150,7 +153,53 @@ def test_a_stage_depends_on_its_notebook_and_on_data_only(stage):
     assert not [dep for dep in stage["deps"] if dep.startswith("s2f")]
 
 
+def places(path: Path, study: str) -> set[str]:
+    """The places of a study that a notebook names, such as `features/photos.npy`, as far as they are plain words."""
+    found = set()
+    for node in ast.walk(ast.parse(code(path))):
+        parts = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts.insert(0, node.right)
+            node = node.left
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=place) if name == study and parts:
+                words = [part.value for part in takewhile(lambda part: isinstance(part, ast.Constant), parts)]
+                found.add("/".join([place, *words]))
+    return {place for place in found if place.split("/")[0] not in ("params", "scratch", "root")}
+
+
+def within(place: str, listed: list[str]) -> bool:
+    """Whether one of the listed files or folders is the place, holds it, or lies in it."""
+    return any(f"{place}/".startswith(f"{path}/") or path.startswith(f"{place}/") for path in listed)
+
+
+@each_stage
+def test_a_notebook_reads_what_its_stage_depends_on_and_writes_what_comes_out_of_it(stage):
+    """`study` is what it reads, `output` where it writes: beside the study, unless it runs as a stage."""
+    read, written = places(stage["notebook"], "study"), places(stage["notebook"], "output")
+    assert [place for place in sorted(read) if not within(place, stage["deps"])] == []
+    assert written and [place for place in sorted(written) if not within(place, stage["outs"])] == []
+
+
 # Files
+
+
+def opens_text_without_an_encoding(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=ast.Attribute(attr="read_text" | "write_text"), keywords=keywords):
+            return not any(keyword.arg == "encoding" for keyword in keywords)
+        case ast.Call(func=ast.Name(id="open") | ast.Attribute(attr="open"), args=arguments, keywords=keywords):
+            modes = [part.value for part in arguments if isinstance(part, ast.Constant)]
+            text = [mode for mode in modes if isinstance(mode, str) and set(mode) <= set("rwaxt+")]
+            return bool(text) and not any(keyword.arg == "encoding" for keyword in keywords)
+    return False
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "s2f").rglob("*.py")), ids=lambda path: path.stem)
+def test_text_is_utf_8_whatever_the_locale(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert [node.lineno for node in ast.walk(tree) if opens_text_without_an_encoding(node)] == []
+
 
 MACHINE_PATH = re.compile(r"(?<![\w./~-])/(root|home|work|tmp|opt|mnt|Users)/\w")
 REGISTRY = re.compile(r"index[-]url|find[-]links|//[\w.]*(py[p]i|python[h]osted|anacon[d]a|pyto[r]ch)\.(org|com)")

@@ -164,7 +164,8 @@ def write(lists: Mapping[str, pd.DataFrame], folder: str | Path) -> dict[str, di
             temporary.write_text(text, encoding="utf-8")
         written[name] = {"trials": len(table), "sha256": hashlib.sha256(text.encode()).hexdigest()}
     with replacing(folder / SUMS) as temporary:
-        temporary.write_text("".join(f"{row['sha256']}  {name}.txt\n" for name, row in written.items()))
+        sums = "".join(f"{row['sha256']}  {name}.txt\n" for name, row in written.items())
+        temporary.write_text(sums, encoding="utf-8")
     return written
 
 
@@ -265,7 +266,7 @@ def _text(path: str | Path) -> str:
     if not path.is_file():
         raise UserError(f"There is no trial list {path}: name a file.")
     text, sums = path.read_text(encoding="utf-8"), path.with_name(SUMS)
-    known = dict(line.split()[::-1] for line in sums.read_text().splitlines()) if sums.is_file() else {}
+    known = dict(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines()) if sums.is_file() else {}
     if known.get(path.name, digest := hashlib.sha256(text.encode()).hexdigest()) != digest:
         raise UserError(f"{path} is not the list that {SUMS} beside it names: write it again.")
     return text

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from s2f.study.config import Count, Positive, Precision, Seconds, Section
+from s2f.study.config import Count, Positive, Precision, Seconds, Section, Seed
 
 
 class Training(Section):
     """How the paper's voice encoder is trained; `model` is its size, `seconds` the length of a training crop."""
 
-    seed: int
+    seed: Seed
     model: Literal["small", "paper"]
     seconds: Seconds
     steps: Count

@@ -127,7 +127,7 @@ def settings(chosen: Mapping[str, str]) -> dict[str, str | int]:
 @cache
 def style() -> Style:
     """The style of all avatars, from the installed package."""
-    return Style.from_json(files("dicebear_styles").joinpath(f"{STYLE}.json").read_text("utf-8"))
+    return Style.from_json(files("dicebear_styles").joinpath(f"{STYLE}.json").read_text(encoding="utf-8"))
 
 
 def credit() -> str:

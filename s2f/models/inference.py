@@ -194,7 +194,7 @@ class Speech2Face:
                 raise UserError(f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder.")
         voice = _voice_encoder(models)
         decoder = weights.load(models / "face.safetensors", decoder=FaceDecoder)["decoder"]
-        return cls(for_inference(voice, torch.float32), decoder, json.loads((models / "facts.json").read_text()))
+        return cls(for_inference(voice, torch.float32), decoder, read_facts(models))
 
     def face(self, wave: Float32[np.ndarray, "samples"], exaggeration: float = 0.0) -> Face:
         """The average face that goes with the voice in a recording (16 kHz; of a file: `read_recording`).
@@ -252,4 +252,4 @@ def read_facts(models: str | Path) -> dict:
     path = Path(models) / "facts.json"
     if not path.is_file():
         raise UserError(f"There is no {path}: make it with `dvc repro train`, or name the folder of the models.")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))

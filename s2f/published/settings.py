@@ -1,6 +1,6 @@
 """The settings of the study of the published samples: a section of its params.yaml for each stage."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ Gallery = Annotated[int, Field(ge=10)]
 class Features(Section):
     """Where the clone lies, and how much of each voice is read."""
 
+    section: ClassVar = "features"
+
     folder: str
     seconds: Annotated[list[Seconds], Field(min_length=1)]
     workers: Count
@@ -22,6 +24,8 @@ class Features(Section):
 
 class Original(Measured):
     """The original model's outputs, measured again."""
+
+    section: ClassVar = "original"
 
     permutations: Count
     folds: Folds
@@ -33,6 +37,8 @@ class Original(Measured):
 class Painted(Measured):
     """The audit of the original's outputs."""
 
+    section: ClassVar = "painted"
+
     permutations: Count
     folds: Folds
     minimum_speakers: Count
@@ -40,6 +46,8 @@ class Painted(Measured):
 
 class Ours(Measured):
     """Regressions on pretrained voice features, beside the original."""
+
+    section: ClassVar = "ours"
 
     folds: NestedFolds
     repeats: Count
@@ -52,6 +60,8 @@ class Ours(Measured):
 class FromScratch(Training):
     """The paper's voice encoder, trained on these pairs alone."""
 
+    section: ClassVar = "from_scratch"
+
     folder: str
     replicates: Count
     folds: NestedFolds
@@ -60,11 +70,15 @@ class FromScratch(Training):
 class Longer(Measured):
     """Duration, several clips, and distillation."""
 
+    section: ClassVar = "longer"
+
     folds: Folds
 
 
 class Drawn(Measured):
     """Faces drawn from predicted features, measured as the original's are."""
+
+    section: ClassVar = "drawn"
 
     folder: str
     permutations: Count
@@ -76,11 +90,5 @@ class Drawn(Measured):
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "features": Features,
-    "original": Original,
-    "painted": Painted,
-    "ours": Ours,
-    "from_scratch": FromScratch,
-    "longer": Longer,
-    "drawn": Drawn,
+    model.section: model for model in (Features, Original, Painted, Ours, FromScratch, Longer, Drawn)
 }

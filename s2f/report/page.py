@@ -306,7 +306,15 @@ def served(groups: dict) -> list[Served]:
     return sorted(found, key=lambda group: (group.attribute != "all", group.furthest))
 
 
-def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str, complete: bool = True) -> None:
+def write(
+    folder: Path,
+    ledger: Ledger,
+    results: dict,
+    title: str,
+    speakers: str,
+    complete: bool = True,
+    output: Path | None = None,
+) -> None:
     """Write report.json, report.html, model_card.md and datasheet.md.
 
     Args:
@@ -316,6 +324,7 @@ def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str
         title: of the page.
         speakers: a sentence on whose voices the study has heard.
         complete: whether results or figures that are not there are errors; if not, what rests on them is left out.
+        output: the folder where they go (default: `folder`).
     """
     shown, left_out = covered(ledger, results, folder / "figures", complete)
     rows = ledger_rows(shown, results)
@@ -334,7 +343,8 @@ def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str
         "headlines": [row.entry.key for row in headlines],
         "figures": [figure.model_dump() for experiment in shown.experiments for figure in experiment.figures],
     }
-    write_json(report, folder / "report.json")
+    output = folder if output is None else output
+    write_json(report, output / "report.json")
     content = found | {"speakers": speakers, "headlines": headlines, "left_out": left_out}
     data = {"data": lookup(results, "data", complete), "synthetic": synthetic(results)}
     sheet = _environment(html=False).get_template("datasheet.md.j2")
@@ -344,7 +354,7 @@ def write(folder: Path, ledger: Ledger, results: dict, title: str, speakers: str
         "datasheet.md": sheet.render(content, **data),
     }
     for name, text in texts.items():
-        with replacing(folder / name) as temporary:
+        with replacing(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 

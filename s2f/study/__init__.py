@@ -9,5 +9,6 @@ faces.
     paths         the files of a study, atomic writing, `UserError`
     precision     bfloat16 where the hardware has it
     provenance    the commit, the machine and the versions that results were made by
+    rules         settings compared across the sections of params.yaml
     surroundings  the environment of a stage, whatever the shell has set
 """

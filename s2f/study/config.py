@@ -1,11 +1,15 @@
 """Settings: one frozen model for each section of `params.yaml`, checked before anything runs.
 
 A stage reads one section, its notebook holds the same names in its `parameters` cell, and nothing has a default here:
-`params.yaml` says every value once, and an unknown, missing or impossible one is refused by name.
+`params.yaml` says every value, and an unknown, missing or impossible one is refused by name. What a section cannot know
+alone, such as how many speakers there are, is compared by `s2f.study.rules`.
 """
 
+import ast
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,8 +25,9 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from s2f.study.paths import UserError
+from s2f.study.paths import UserError, study
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy, scikit-learn and faiss take no other
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -50,16 +55,59 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    section: ClassVar[str]
+
     @classmethod
-    def of(cls, namespace: dict[str, Any]) -> "Section":
-        """The section whose values stand under its names in a notebook's `globals()`."""
-        return parse(cls, {name: namespace[name] for name in cls.model_fields if name in namespace}, "the notebook")
+    def of(cls, namespace: dict[str, Any], **given: Any) -> "Section":
+        """The settings of a notebook: its section of the study around the working folder, but for what was given.
+
+        A value of the parameters cell that is another than the study's does not count, and a line says so.
+
+        Args:
+            namespace: the notebook's `globals()`. What papermill was given with `-p` stands in a cell of its own there.
+            given: other values to try, by name, as with `-p`.
+
+        Raises:
+            UserError: for a name that the section has not, and for a value that is impossible, also beside others.
+        """
+        given = _injected(namespace) | given
+        if unknown := sorted(set(given) - set(cls.model_fields)):
+            raise UserError(f"There is no parameter {unknown[0]!r} here; there are {', '.join(cls.model_fields)}.")
+        path = study().params
+        sections = read(path)
+        cell = {name: namespace[name] for name in cls.model_fields if name in namespace}
+        recorded = cls.recorded(sections, cell | given)
+        settings = parse(
+            cls, (recorded or cell) | given, "The parameters" if given else f"{path}, section '{cls.section}'"
+        )
+        # By a name that `study.code` cannot follow: what is refused changes no result, so that code makes none stale.
+        import_module(f"{__package__}.rules").check(sections, path, settings)
+        if others := [name for name in cell if name not in given and recorded.get(name, cell[name]) != cell[name]]:
+            values = ", ".join(f"{name} = {recorded[name]!r}" for name in others)
+            print(f"As {path.name} says, not the parameters cell: {values}. ", end="")
+            print(f"To try others: config.{cls.__name__}.of(globals(), {others[0]}=...), papermill -p, or s2f run -p.")
+        return settings
+
+    @classmethod
+    def recorded(cls, sections: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+        """What the file of a study says of this section, if it has it."""
+        return sections.get(cls.section) or {}
+
+
+def _injected(namespace: dict[str, Any]) -> dict[str, Any]:
+    """The values that papermill was given: it writes them into a cell of their own below the parameters cell."""
+    names = set()
+    for cell in namespace.get("In", []):
+        if cell.startswith("# Parameters\n"):
+            with suppress(SyntaxError):  # of a cell that somebody wrote, and that did not run
+                names |= {node.id for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name)}
+    return {name: namespace[name] for name in sorted(names & set(namespace))}
 
 
 class Measured(Section):
     """What every measurement with intervals needs."""
 
-    seed: int
+    seed: Seed
     replicates: Count
 
 
@@ -68,7 +116,7 @@ class World(Section):
 
     section: ClassVar = "data"
 
-    seed: int
+    seed: Seed
     strength: Annotated[float, Field(ge=0, le=10)]
     group_shares: dict[str, Share]
     confound: Share
@@ -99,7 +147,7 @@ class FaceModel(Section):
 
     section: ClassVar = "face_model"
 
-    seed: int
+    seed: Seed
     feature: Literal["small", "vgg_face", "dlib"]
     weights: str | None
     encoder_steps: Count
@@ -124,7 +172,7 @@ class Train(Section):
 
     section: ClassVar = "train"
 
-    seed: int
+    seed: Seed
     model: Literal["small", "paper"]
     batch_norm: bool
     loss: Loss
@@ -223,7 +271,7 @@ class Mitigation(Measured):
 
     section: ClassVar = "mitigation"
 
-    seeds: Annotated[list[int], Field(min_length=2)]
+    seeds: Annotated[list[Seed], Field(min_length=2)]
     steps: Count
     rate: Positive
     penalty: Positive
@@ -289,10 +337,20 @@ class Lineup(Measured):
 class Ablation(Section):
     """One training of the ablations: `run` is its name, the rest is what it changes in the section `train`."""
 
+    section: ClassVar = "ablations"
+
     run: Annotated[str, Field(min_length=1)]
     loss: Loss
     batch_norm: bool
     seconds: Seconds
+
+    @classmethod
+    def recorded(cls, sections: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+        """What the file of a study says of one of the runs."""
+        runs = sections.get(cls.section) or {}
+        if runs and values.get("run") not in runs:
+            raise UserError(f"There is no run {values.get('run')!r}; there are {', '.join(runs)}.")
+        return runs.get(values.get("run"), {})
 
 
 class Ablations(RootModel[dict[str, Ablation]]):
@@ -315,7 +373,7 @@ class AblationTable(Section):
 
     section: ClassVar = "ablation_table"
 
-    seed: int
+    seed: Seed
     steps: Count
     decay_every: Count
     rebalance_step: Size
@@ -383,7 +441,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
 def read(path: Path) -> dict[str, Any]:
     """The sections of a params file as plain Python values (YAML 1.2, the dialect that DVC reads)."""
     try:
-        content = YAML(typ="safe", pure=True).load(Path(path).read_text())
+        text = Path(path).read_text(encoding="utf-8-sig")
+        if "\0" in text:  # UTF-16 without a mark
+            raise UnicodeError
+        content = YAML(typ="safe", pure=True).load(text)
+    except UnicodeError:
+        raise UserError(f"{path} is not UTF-8: save it so.") from None
     except FileNotFoundError:
         raise UserError(
             f"{path} does not exist; run from the folder of a study (it holds params.yaml and dvc.yaml)."
@@ -419,7 +482,7 @@ def _section(name: str, model: type[BaseModel], path: Path) -> BaseModel:
 
 
 def check(path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> None:
-    """Refuse a params file with an unknown or missing section, or with a bad value in any of them.
+    """Refuse a params file with an unknown or missing section, a bad value, or values that do not go together.
 
     `models` are the sections that the study has; the default study's are those above.
     """
@@ -434,6 +497,9 @@ def check(path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> None:
             problems.append(str(error))
     if problems:
         raise UserError(" ".join(problems))
+    from s2f.study import rules  # which looks at the sections above
+
+    rules.check(sections, path)
 
 
 def _sentence(problem: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from s2f.study import code, config, pages, surroundings
-from s2f.study.paths import UserError, replacing, study
+from s2f.study.paths import STAGE, Study, UserError, replacing, study
 
 CLEANUP_SECONDS = 30  # what an interrupted cell gets to write its checkpoint before it is killed
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -190,16 +190,65 @@ def run(name: str, section: str | None, root: Path) -> None:
     executed.unlink(missing_ok=True)  # what an earlier run left must not pass for this one
     full = _with_prose(name, copy, root)
     try:
-        execute(root / "build" / "src" / f"{name}.ipynb", executed, values, root)
+        execute(root / "build" / "src" / f"{name}.ipynb", executed, values, root, stage=True)
     finally:
         if executed.exists():
             pages.write_page(weave(full, read(executed)), executed.with_suffix(".html"), name, root)
             pages.write_index(root)
 
 
-def execute(notebook: Path, executed: Path, values: dict, root: Path) -> None:
-    """Run a notebook with papermill; a signal, or the death of our parent, interrupts the cell at work."""
-    with _kernel(root, values.get("threads", surroundings.THREADS)) as kernel:
+def explore(name: str, values: dict, root: Path) -> Path:
+    """Execute a notebook with the settings of the study `root`, but for some values, and leave its files as they are.
+
+    Args:
+        name: such as 60_retrieval, in the nearest `notebooks/` at or above the study; or the path of a notebook.
+        values: by parameter; the others are those of the study's params.yaml.
+        root: the folder of the study.
+
+    Returns:
+        The executed notebook, in the study's place for exploring; its page, .html, lies beside it.
+
+    Raises:
+        UserError: for a notebook or a parameter that is not there, and for a value that is impossible.
+        CellError: for a cell that failed; the executed notebook and its page are there all the same.
+    """
+    path = _find(name, root)
+    notebook = read(path)
+    declared = declared_parameters(notebook, path.stem)
+    if unknown := sorted(set(values) - declared):
+        known = ", ".join(sorted(declared)) or "none"
+        raise UserError(f"{path.stem} has no parameter {unknown[0]!r}; its parameters: {known}.")
+    place = Study(root).exploration
+    executed = place.build / "run" / f"{path.stem}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    executed.unlink(missing_ok=True)
+    try:
+        execute(path, executed, values, root)
+    finally:
+        if executed.exists():
+            pages.write_page(read(executed), executed.with_suffix(".html"), path.stem, place.root)
+    return executed
+
+
+def _find(name: str, root: Path) -> Path:
+    if (path := Path(name)).is_file():
+        return path.resolve()
+    folders = [folder / "notebooks" for folder in (root, *root.parents) if (folder / "notebooks").is_dir()]
+    for folder in folders:
+        if (path := folder / f"{name}.ipynb").is_file():
+            return path
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.ipynb")})
+    raise UserError(f"There is no notebook {name!r}; there are {', '.join(known) or 'none'}.")
+
+
+def execute(notebook: Path, executed: Path, values: dict, root: Path, stage: bool = False) -> None:
+    """Run a notebook with papermill; a signal, or the death of our parent, interrupts the cell at work.
+
+    It may write the files of the study `root` only if it runs as a `stage` of it (`Study.output`).
+    """
+    # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
+    sys.modules.setdefault("rfc3987_syntax", None)
+    with _kernel(root, values.get("threads", surroundings.THREADS), stage) as kernel:
         # Imported while the kernel starts up in its own process.
         from nbclient.exceptions import DeadKernelError
         from papermill import PapermillExecutionError, execute_notebook
@@ -210,6 +259,7 @@ def execute(notebook: Path, executed: Path, values: dict, root: Path) -> None:
                 executed,
                 parameters=values,
                 kernel_name="python3",
+                language="python",  # a notebook may not say so
                 cwd=root,
                 log_output=True,
                 progress_bar=False,
@@ -231,7 +281,7 @@ def execute(notebook: Path, executed: Path, values: dict, root: Path) -> None:
 
 
 @contextmanager
-def _kernel(root: Path, threads: int) -> Iterator:
+def _kernel(root: Path, threads: int, stage: bool) -> Iterator:
     """A started kernel that ends when we do; should we be killed outright, it sees so and ends by itself."""
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -252,9 +302,10 @@ def _kernel(root: Path, threads: int) -> Iterator:
             transport="ipc", connection_file=f"{folder}/kernel.json", kernel_spec_manager=ThisPython()
         )
         stack.callback(run_sync(kernel.shutdown_kernel), now=True)
+        environment = surroundings.environment(os.environ, Path(folder), root / "scratch" / "caches", threads)
         run_sync(kernel.start_kernel)(
             cwd=str(root),
-            env=surroundings.environment(os.environ, Path(folder), root / "scratch" / "caches", threads),
+            env=environment | {STAGE: str(root.resolve()) if stage else ""},
             extra_arguments=["--HistoryManager.hist_file=:memory:"],
         )
         # nbclient asks for one client, and leaves closing it to the owner of the kernel.
@@ -355,8 +406,6 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "index":
             print(f"All notebooks: {pages.write_index(study().root)}")
         else:
-            # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
-            sys.modules.setdefault("rfc3987_syntax", None)
             run(options.name, options.params, study(options.study).root)
     except (UserError, CellError) as error:
         print(error, file=sys.stderr)

@@ -1,5 +1,6 @@
 """Where the files of a study are, how they are written, and the error for bad input."""
 
+import builtins
 import hashlib
 import json
 import math
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+STAGE = "S2F_STAGE"  # environment: the study of which this process runs a stage
 
 
 class UserError(ValueError):
@@ -47,17 +50,53 @@ class Study:
 
     @property
     def scratch(self) -> Path:
-        """Checkpoints and caches: safe to delete, and no output of any stage."""
+        """Checkpoints, caches, and what exploring writes: safe to delete, and no output of any stage."""
         return self.root / "scratch"
+
+    @property
+    def exploration(self) -> "Study":
+        """The place in `scratch` where a notebook writes that does not run as a stage."""
+        return Study(self.scratch / "explore")
+
+    def output(self) -> "Study":
+        """Where a notebook writes: as a stage the study itself, otherwise `exploration`, and it prints so.
+
+        Whatever is tried in JupyterLab or with papermill reads the study and changes none of its files.
+        """
+        if _is_stage_of(self.root):
+            return self
+        print(f"Exploring: what this notebook writes goes to {self.exploration.root}; the study stays as it is.")
+        return self.exploration
 
 
 def study(start: Path | None = None) -> Study:
     """The study around `start` (default: the working folder): the nearest folder up with both its files."""
     start = Path.cwd() if start is None else Path(start).resolve()
+    if found := _around(start):
+        return found
+    raise UserError(f"No study at or above {start}: go to a folder that holds params.yaml and dvc.yaml.")
+
+
+def _around(start: Path) -> Study | None:
     for folder in (start, *start.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
             return Study(folder)
-    raise UserError(f"No study at or above {start}: go to a folder that holds params.yaml and dvc.yaml.")
+    return None
+
+
+def _is_stage_of(root: Path) -> bool:
+    return os.environ.get(STAGE) == str(root.resolve())
+
+
+def _refuse_what_a_stage_writes(path: Path) -> None:
+    """A notebook that writes a file of the study, but does not run as its stage, has forgotten `Study.output`."""
+    if not hasattr(builtins, "__IPYTHON__"):
+        return
+    path = path.resolve()
+    if (around := _around(path.parent)) is None or _is_stage_of(around.root):
+        return
+    if {around.data, around.models, around.features, around.results, around.build} & set(path.parents):
+        raise UserError(f"Only a stage writes {path}: a notebook writes to the places of `paths.study().output()`.")
 
 
 @contextmanager
@@ -65,8 +104,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix; rename it to `path` if the block succeeds.
 
     A reader sees the old file or the new one, never a half-written one. The folder is made if it is missing.
+    UserError in a notebook for a file of a study, unless it runs as a stage (`Study.output` is where it may write).
     """
     path = Path(path)
+    _refuse_what_a_stage_writes(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The random part keeps two processes that write the same file apart.
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")

@@ -200,7 +200,7 @@ class Espeak:
     def _synthesise(self, text, file, variant, wpm, rng, wanted) -> Int16[np.ndarray, "samples"]:
         self._unload()
         self._load()
-        self._variant.write_text("language variant\nname speaker\n" + variant)
+        self._variant.write_text("language variant\nname speaker\n" + variant, encoding="utf-8")
         if self._library.espeak_SetVoiceByName(f"{file}+speaker".encode()) != 0:
             raise UserError(f"eSpeak NG has no voice {file!r}; {REINSTALL}.")
         self._library.espeak_SetParameter(RATE, round(wpm), 0)

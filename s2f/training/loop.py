@@ -221,7 +221,7 @@ def _content(part) -> bytes:
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; wait with a message while another process has it. It dies with its holder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,7 +14,7 @@ Files are named as seen from the folder of the table. What cannot be used is set
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from s2f.signal import audio
 from s2f.signal.canonical import align, canonical_faces, pose
 from s2f.signal.images import read_image
 from s2f.study import config
-from s2f.study.config import Count, Seconds, Section, Share
+from s2f.study.config import Count, Seconds, Section, Seed, Share
 from s2f.study.paths import UserError
 
 NEEDED = ("sound", "speaker", "photographs")
@@ -49,13 +49,15 @@ Detector = Callable[[Sequence[Path]], Mapping[str, Shaped[np.ndarray, "files ...
 class Folder(Section):
     """Where a user's files are, and what of them becomes the corpus."""
 
+    section: ClassVar = "data"
+
     table: str  # of recordings; its folder is where all other names begin
     landmarks: str  # "dlib", or a table with the columns photograph, x0, y0, ..., x67, y67 (px)
     size: Annotated[int, Field(ge=32, le=224, multiple_of=16)]
     seconds: Seconds  # of a recording, from its beginning
     val_share: Share
     test_share: Share
-    seed: int
+    seed: Seed
     workers: Count
 
 

@@ -113,7 +113,7 @@ def listed(root: Path, name: str) -> int:
     path = root / "figures" / SETS[name] / "IDs.txt"
     if not path.is_file():
         raise UserError(f"The clone is not whole, {path} is missing: {HOWTO}.")
-    return len(path.read_text().split())
+    return len(path.read_text(encoding="utf-8").split())
 
 
 @dataclass(frozen=True)

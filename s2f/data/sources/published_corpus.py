@@ -1,18 +1,20 @@
 """The published samples (`s2f.data.sources.published`) as a corpus: a person is a video, a photograph its frame."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pandas as pd
 from pydantic import Field
 
 from s2f.data.sources import folder, published
 from s2f.data.sources.folder import SetAside
-from s2f.study.config import Count, Seconds, Section, Share
+from s2f.study.config import Count, Seconds, Section, Seed, Share
 
 
 class Samples(Section):
     """Where the clone is, and what of it becomes the corpus."""
+
+    section: ClassVar = "data"
 
     folder: str  # the clone, seen from the study; S2F_PUBLISHED comes first
     canonical: Literal["f2f", "photographs"]  # canonical faces: those of the authors' decoder, or made of photographs
@@ -21,7 +23,7 @@ class Samples(Section):
     seconds: Seconds
     val_share: Share
     test_share: Share
-    seed: int
+    seed: Seed
     workers: Count
 
 
