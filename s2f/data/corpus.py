@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 
 from s2f.data import tables
 from s2f.data.shards import Shards
+from s2f.study.numbers import finite
 from s2f.study.paths import Study, UserError, replacing
 from s2f.synthetic.truth import Truth
 
@@ -139,7 +140,8 @@ class Corpus:
         ]
 
     def templates(self, features: Float[np.ndarray, "photographs dim"]) -> pd.DataFrame:
-        """The mean feature of each person's photographs, by speaker_id."""
+        """The mean feature of each person's photographs, by speaker_id; UserError for one that is not finite."""
+        finite(photograph_feature=features)
         return pd.DataFrame(features).groupby(self.photographs["speaker_id"].to_numpy()).mean()
 
     def paired(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow as arrow
@@ -37,7 +38,7 @@ SCHEMAS = {
             "speaker_id": _column(str),
             "split": _column(str, pa.Check.isin(SPLITS)),
             "source": _column(str),
-            "seconds": _column(float, pa.Check.gt(0)),
+            "seconds": _column(float, pa.Check.in_range(0, np.inf, include_min=False, include_max=False)),
             "audio_shard": _column(str),  # file name in the audio folder
             "audio_offset": _column(int, pa.Check.ge(0)),  # in samples
             "audio_samples": _column(int, pa.Check.gt(0)),

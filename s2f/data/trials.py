@@ -8,18 +8,23 @@ Items are named `speaker/anything`, as in the public lists. A table of *matching
 `target`, `other_1`, `other_2` ...: the target is an item of the probe's speaker, and each other an item of a different
 speaker, None where there are not enough speakers. A table of *verification* trials has the columns `voice`, `face`,
 `voice_speaker`, `face_speaker` and `same`.
+
+Lists are read as UTF-8, with or without a byte order mark, whatever ends their lines; blank lines and lines that begin
+with # are left out. A file with `SHA256SUMS` beside it must stand there with its hash.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Shaped
 
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError, replacing
 
 # The numbers of the sets in identity_splits.txt of Learnable PINs.
@@ -33,7 +38,9 @@ PINS = {
     "face-path": "face",
 }
 SUMS = "SHA256SUMS"
-ITEM = re.compile(r"[^/\s,]+/[^\s,]+")
+# A line of `sha256sum`: text, or binary with an asterisk.
+SUM = re.compile(r"(?P<digest>[0-9a-fA-F]{64})[ \t]+\*?(?P<name>.+)")
+ITEM = re.compile(r"[^/\s,\ud800-\udfff]+/[^\s,\ud800-\udfff]+")  # surrogates: a file name that is not UTF-8
 
 
 def speakers(items: Iterable[str | None]) -> Shaped[np.ndarray, "items"]:
@@ -120,9 +127,13 @@ def _named(items: Iterable[str]) -> Shaped[np.ndarray, "items"]:
     """The unique items in sorted order."""
     names = np.array(sorted(set(items)), dtype=object)
     for name in names:
-        if not ITEM.fullmatch(name):
-            raise UserError(f"The item {name!r} has no speaker: name it speaker/item, without spaces and commas.")
+        _check_item(name)
     return names
+
+
+def _check_item(name: str) -> None:
+    if not ITEM.fullmatch(name):
+        raise UserError(f"The item {name!r} has no speaker: name it speaker/item, in UTF-8, without spaces and commas.")
 
 
 def _places(wanted: Shaped[np.ndarray, "probes"], people: Shaped[np.ndarray, "people"]) -> np.ndarray:
@@ -156,25 +167,33 @@ def write(lists: Mapping[str, pd.DataFrame], folder: str | Path) -> dict[str, di
 
     Returns:
         The number of `trials` and the `sha256` of each list, by name.
+
+    Raises:
+        UserError: If an item has no speaker; then nothing is written.
     """
-    folder, written = Path(folder), {}
-    for name, table in lists.items():
-        text = _matching_text(table) if "probe" in table else _verification_text(table)
-        with replacing(folder / f"{name}.txt") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        written[name] = {"trials": len(table), "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    with replacing(folder / SUMS) as temporary:
-        sums = "".join(f"{row['sha256']}  {name}.txt\n" for name, row in written.items())
-        temporary.write_text(sums, encoding="utf-8")
-    return written
+    folder = Path(folder)
+    texts = {
+        f"{name}.txt": _matching_text(table) if "probe" in table else _verification_text(table)
+        for name, table in lists.items()
+    }
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    texts[SUMS] = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    return {name: {"trials": len(table), "sha256": digests[f"{name}.txt"]} for name, table in lists.items()}
 
 
 def _matching_text(table: pd.DataFrame) -> str:
-    rows = table.to_numpy()
-    return "".join(sorted(" ".join(name for name in row if name is not None) + "\n" for row in rows))
+    rows = [[name for name in row if pd.notna(name)] for row in table.to_numpy(object)]
+    for name in {name for row in rows for name in row}:
+        _check_item(name)
+    return "".join(sorted(" ".join(row) + "\n" for row in rows))
 
 
 def _verification_text(table: pd.DataFrame) -> str:
+    for name in {*table["voice"], *table["face"]}:
+        _check_item(name)
     rows = sorted(table.astype({"same": int})[list(PINS.values())].itertuples(index=False, name=None))
     lines = [",".join(["id", *PINS]), *(f"{number}," + ",".join(map(str, row)) for number, row in enumerate(rows, 1))]
     return "\n".join(lines) + "\n"
@@ -183,19 +202,28 @@ def _verification_text(table: pd.DataFrame) -> str:
 def read_matching(path: str | Path) -> pd.DataFrame:
     """Read matching trials in the format of CMPC: each line a probe, its target and the others, separated by spaces.
 
+    Voices and faces of a person may have different names (an id and a name), but always the same ones.
+
     Returns:
         A table of matching trials (see the module docstring).
 
     Raises:
-        UserError: If the file is missing or does not match its hash, or a line has no other candidate or two
-            candidates of the same speaker.
+        UserError: If the file is missing, empty or does not match its hash, or a line has no other candidate, two
+            candidates of the same speaker, or a target who is not the probe's speaker.
     """
-    lines = [line.split() for line in _text(path).splitlines()]
-    for number, line in enumerate(lines, 1):
-        people = speakers(line[1:])
-        if len(line) < 3 or len(set(people)) < len(people):
+    lines = {number: line.split() for number, line in _lines(path).items()}
+    everybody = {name for line in lines.values() for name in speakers(line[1:])}
+    known: dict[str, str] = {}
+    for number, line in lines.items():
+        own, *people = speakers(line)
+        if len(people) < 2 or len(set(people)) < len(people) or not all("/" in item for item in line):
             raise UserError(f"{path}, line {number}: a probe, its target and others of other speakers are needed.")
-    places = list(zip_longest(*lines))  # shorter lines end in None
+        expected = own if own in everybody else known.setdefault(own, people[0])
+        if people[0] != expected:
+            raise UserError(
+                f"{path}, line {number}: the target is of {people[0]}, the probe of {expected}; correct that line."
+            )
+    places = list(zip_longest(*lines.values()))  # shorter lines end in None
     columns = ["probe", "target", *_others(len(places) - 1)]
     return pd.DataFrame(dict(zip(columns, places, strict=True)), dtype=object)
 
@@ -210,17 +238,23 @@ def read_verification(path: str | Path) -> pd.DataFrame:
         A table of verification trials (see the module docstring).
 
     Raises:
-        UserError: If the file is missing or does not match its hash, a column is missing, or a label contradicts the
-            speakers.
+        UserError: If the file is missing, empty or does not match its hash, a column is missing, or a label contradicts
+            the speakers.
     """
-    header, *rows = [line.split(",") for line in _text(path).splitlines()] or [[]]
-    if header[1:] != list(PINS) or any(len(row) != len(header) for row in rows):
+    (_, header), *rows = [(number, line.split(",")) for number, line in _lines(path).items()]
+    if header[1:] != list(PINS):
         raise UserError(f"{path} must have the columns id, {', '.join(PINS)}: is it a verification list of PINs?")
-    table = pd.DataFrame(rows, columns=["id", *PINS.values()], dtype=object).drop(columns="id")
-    wrong = table["same"] != (table["voice_speaker"] == table["face_speaker"]).map({True: "1", False: "0"})
-    if wrong.any():
-        row = table[wrong].iloc[0]
-        raise UserError(f"{path} labels {row['voice']} and {row['face']} with {row['same']!r}: correct that line.")
+    for number, row in rows:
+        if len(row) != len(header):
+            raise UserError(f"{path}, line {number}: {len(row)} values stand under {len(header)} columns; correct it.")
+        _, voice, face, label, *_ = row
+        if label != str(int(voice == face)):
+            raise UserError(
+                f"{path}, line {number}: speakers {voice} and {face} have the label {label!r}; correct that line."
+            )
+    if not rows:
+        raise UserError(f"{path} holds no trials: name another list.")
+    table = pd.DataFrame([row[1:] for _, row in rows], columns=list(PINS.values()), dtype=object)
     return table.assign(same=table["same"] == "1")
 
 
@@ -228,13 +262,17 @@ def read_splits(path: str | Path) -> pd.Series:
     """Read identity_splits.txt of Learnable PINs: the set of each person, one of the values of `SETS`.
 
     Raises:
-        UserError: If the file is missing, or a line is not a name and a number from 1 to 4.
+        UserError: If the file is missing or empty, a line is not a name and a number from 1 to 4, or a person stands
+            in two sets.
     """
-    lines = [line.split() for line in _text(path).splitlines()]
-    for number, line in enumerate(lines, 1):
-        if len(line) != 2 or line[1] not in SETS:
+    sets: dict[str, str] = {}
+    for number, line in _lines(path).items():
+        name, *rest = line.split()
+        if len(rest) != 1 or rest[0] not in SETS:
             raise UserError(f"{path}, line {number}: a name and a set from 1 to 4 are needed.")
-    return pd.Series({name: SETS[number] for name, number in lines}, name="set", dtype=object)
+        if sets.setdefault(name, rest[0]) != rest[0]:
+            raise UserError(f"{path}, line {number}: {name} stands in set {sets[name]} as well; give everybody one.")
+    return pd.Series({name: SETS[number] for name, number in sets.items()}, name="set", dtype=object)
 
 
 def read_fame(path: str | Path) -> pd.DataFrame:
@@ -244,29 +282,70 @@ def read_fame(path: str | Path) -> pd.DataFrame:
         One row per trial, with the columns `key`, `voice` and `face`.
 
     Raises:
-        UserError: If the file is missing, or a line does not have three fields.
+        UserError: If the file is missing or empty, a line does not have three fields, or a key stands in two.
     """
-    lines = [line.split() for line in _text(path).splitlines()]
-    for number, line in enumerate(lines, 1):
-        if len(line) != 3:
+    lines: dict[str, list[str]] = {}
+    for number, line in _lines(path).items():
+        fields = line.split()
+        if len(fields) != 3:
             raise UserError(f"{path}, line {number}: a key, a voice and a face are needed.")
-    return pd.DataFrame(lines, columns=["key", "voice", "face"], dtype=object)
+        if fields[0] in lines:
+            raise UserError(f"{path}, line {number}: the key {fields[0]} stands in an earlier line; drop one of them.")
+        lines[fields[0]] = fields
+    return pd.DataFrame(lines.values(), columns=["key", "voice", "face"], dtype=object)
 
 
 def write_fame(table: pd.DataFrame, scores: Iterable[float], path: str | Path) -> None:
-    """Write scores (higher is more similar) of the trials of `read_fame` as a FAME submission: one distance per key."""
+    """Write scores (higher is more similar) of the trials of `read_fame` as a FAME submission: one distance per key.
+
+    UserError for another number of scores than trials, or a score that is not finite; then nothing is written.
+    """
+    scores = np.array(list(scores), dtype=float)
+    if len(scores) != len(table):
+        raise UserError(f"There are {len(scores)} scores of {len(table)} trials: pass one for each.")
+    finite(score=pd.Series(scores, index=table["key"]))
     lines = [f"{key} {-score:.6f}\n" for key, score in zip(table["key"], scores, strict=True)]
     with replacing(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def _text(path: str | Path) -> str:
-    """Read a list; UserError if it is missing or does not match its hash in the `SHA256SUMS` of its folder, if any."""
+def _lines(path: str | Path) -> dict[int, str]:
+    """The lines of a list by their numbers, without blank ones and comments; UserError if there are none."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no trial list {path}: name a file.")
-    text, sums = path.read_text(encoding="utf-8"), path.with_name(SUMS)
-    known = dict(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines()) if sums.is_file() else {}
-    if known.get(path.name, digest := hashlib.sha256(text.encode()).hexdigest()) != digest:
+    _check_sum(path)
+    if not (lines := _text_lines(path)):
+        raise UserError(f"{path} is empty: name a list with at least one trial.")
+    return lines
+
+
+def _text_lines(path: Path) -> dict[int, str]:
+    """Lines of a text file by their numbers, without blank ones and comments."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8: save it as such.") from None
+    lines = {number: line.strip() for number, line in enumerate(text.split("\n"), 1)}
+    return {number: line for number, line in lines.items() if line and not line.startswith("#")}
+
+
+def _check_sum(path: Path) -> None:
+    """UserError unless a file stands with its hash in the `SHA256SUMS` of its folder, if there is one."""
+    sums, known = path.with_name(SUMS), {}
+    if not sums.is_file():
+        return
+    for number, line in _text_lines(sums).items():
+        if not (match := SUM.fullmatch(line)):
+            raise UserError(f"{sums}, line {number}: a hash of 64 hexadecimal digits and a file name are needed.")
+        name = PurePosixPath(match["name"])
+        if name.is_absolute() or ".." in name.parts:
+            raise UserError(f"{sums}, line {number}: {name} leads out of the folder; name files in it.")
+        if not os.path.isfile(path.parent / name):  # which a name too long is not either
+            raise UserError(f"{sums}, line {number}: there is no file {name}; bring it, or drop the line.")
+        if known.setdefault(str(name), digest := match["digest"].lower()) != digest:
+            raise UserError(f"{sums}, line {number}: {name} has another hash in an earlier line; drop one of them.")
+    if path.name not in known:
+        raise UserError(f"{path} does not stand in the {SUMS} beside it: add its hash, or move it.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != known[path.name]:
         raise UserError(f"{path} is not the list that {SUMS} beside it names: write it again.")
-    return text

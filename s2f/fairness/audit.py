@@ -15,6 +15,7 @@ from scipy.stats import norm
 from s2f.metrics import bootstrap, retrieval
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.metrics.retrieval import Ranks
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 # Of a group of fewer speakers only their number is printed: its metrics would be uncertain, and tell on individuals.
@@ -122,13 +123,11 @@ def by_group(
         permutations: of the null distribution.
         minimum: groups of fewer speakers have a `suppressed_reason` and no numbers.
 
-    UserError for a missing value, or for a speaker in two groups of an attribute.
+    UserError for a value that is not finite, or for a speaker in two groups of an attribute.
     """
     values = {name: np.asarray(metric.values, dtype=float) for name, metric in metrics.items()}
     index = bootstrap.number_speakers(speakers, groups=groups, **values)
-    for name, column in values.items():
-        if np.isnan(column).any():
-            raise UserError(f"The metric {name!r} has no value for some clips: leave them out of the audit.")
+    finite(**{f"metric {name!r}": column for name, column in values.items()})
     speakers, labels = np.asarray(speakers), _labels(groups, intersections)
     columns = (*values.values(), np.ones(len(speakers)))
     sums = np.stack([np.bincount(index.codes, column, index.count) for column in columns], axis=1)

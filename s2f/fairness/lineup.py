@@ -19,6 +19,8 @@ from s2f.metrics import bootstrap, retrieval
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.matching import matching_from_scores
 from s2f.metrics.retrieval import Ranks
+from s2f.metrics.similarity import rounded
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 # Probabilities are extrapolated from a gallery smaller by this factor and the whole one.
@@ -154,7 +156,8 @@ def top_match_differs(
 
 def _first(scores: Float[np.ndarray, "rows people"]) -> Float[np.ndarray, "rows people"]:
     """Each person's probability of being the first of a row, shared between those who tie."""
-    top = scores >= scores.max(axis=1, keepdims=True) - retrieval.TIE * np.abs(scores).max(axis=1, keepdims=True)
+    scores = rounded(scores)
+    top = scores == scores.max(axis=1, keepdims=True)
     return top / top.sum(axis=1, keepdims=True)
 
 
@@ -244,6 +247,7 @@ def certainty_scale(scores: Float[np.ndarray, "clips people"], lineups: Lineups)
 
     To be fitted on people who are not tested.
     """
+    finite(score=scores)
     shown = scores[lineups.voice[:, None], lineups.present]
 
     def surprise(log_scale: float) -> float:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from s2f.heads import ridge
 from s2f.heads.ridge import Blocks, Features, Fold
 from s2f.models.losses import Matcher, contrastive
+from s2f.study.numbers import finite
 
 LEARNING_RATE = 0.01  # of Adam, all pairs at once
 INNER_FOLDS = 3  # in which the number of steps is chosen; people who share a fold share an inner one
@@ -83,4 +84,5 @@ def _matchers(predicted: Features, faces: Features, dims: int, steps: Sequence[i
 
 
 def _single(*arrays: Float[np.ndarray, "_ _"]) -> tuple[Float32[np.ndarray, "_ _"], ...]:
+    finite(**{f"feature_{place}": array for place, array in enumerate(arrays, 1)})
     return tuple(array.astype(np.float32) for array in arrays)

@@ -6,6 +6,7 @@ import numpy as np
 
 from s2f.heads.ridge import Features, Fold, held_out
 from s2f.models.linear_decoder import Images, LinearDecoder, Points
+from s2f.study.numbers import finite
 
 
 def draw(
@@ -21,6 +22,7 @@ def draw(
         fold: the fold of each person.
         components: principal components of the texture.
     """
+    finite(face_feature=faces, landmark=landmarks, **{f"feature_of_{kind}": rows for kind, rows in features.items()})
     images = {kind: np.empty_like(pictures) for kind in features}
     for test in held_out(fold):
         decoder = LinearDecoder.fit(faces[~test], pictures[~test], landmarks[~test], components)

@@ -14,6 +14,7 @@ from s2f.heads.settings import Training
 from s2f.models.voice_encoder import VoiceEncoder
 from s2f.signal.audio import SAMPLE_RATE
 from s2f.study import code
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 from s2f.training.loop import cosine, fingerprint, fit, seeded
 from s2f.training.voice import SIZES, features_of_waves
@@ -45,6 +46,7 @@ def predict(
             f"A training crop of {cfg.seconds:g} s is longer than the recordings of {waves.shape[1] / SAMPLE_RATE:g} s:"
             " set `seconds` to less."
         )
+    finite(face_feature=faces)
     predicted = np.empty(faces.shape)
     parts = np.unique(fold)
     for part, following in zip(parts, np.roll(parts, -1), strict=True):

@@ -18,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from s2f.metrics import bootstrap, similarity
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.metrics.likelihood_ratio import LikelihoodRatio
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 Features = Float[np.ndarray, "people dim"]
@@ -62,7 +63,18 @@ def _weigh(values: Features, scale: Float[np.ndarray, "dim"]) -> Features:
 
 
 def fit(voice: Blocks, target: Features, components: int | None = None) -> Pipeline:
-    """The regression of `target` on these voices."""
+    """The regression of `target` on these voices.
+
+    NaN in a voice feature is unknown: the mean of the others stands in. UserError for infinity, and for a target that
+    is not finite.
+    """
+    finite(
+        target=target,
+        **{
+            f"voice_feature_{place}": np.nan_to_num(block, posinf=np.inf, neginf=-np.inf)
+            for place, block in enumerate(voice, 1)
+        },
+    )
     return regression([block.shape[1] for block in voice], components).fit(np.hstack(voice), target)
 
 

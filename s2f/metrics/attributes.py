@@ -13,6 +13,7 @@ from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.ceiling import shares
 from s2f.metrics.similarity import Features
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 PENALTIES = np.logspace(-1, 5, 13)
@@ -79,6 +80,7 @@ def attribute_classifier(features: Features, labels: Column) -> Pipeline:
     cancel in their difference.
     """
     labels = np.asarray(labels)
+    finite(face_feature=features, label=labels)
     numeric = labels.dtype.kind == "f"
     classifier = RidgeCV(PENALTIES) if numeric else LogisticRegression(C=0.1, max_iter=2000)
     return make_pipeline(StandardScaler(), classifier).fit(features, labels)
@@ -97,6 +99,7 @@ def read_attributes(
     Returns:
         By kind of face, a table with a column per attribute, whose categories are the labels that the classifier knows.
     """
+    finite(**{f"feature_of_{kind}": clips for kind, clips in faces.items()})
     fitted = {name: attribute_classifier(seen, labels[name]) for name in labels}
     return {
         kind: pd.DataFrame({n: pd.Categorical(model.predict(clips), model.classes_) for n, model in fitted.items()})

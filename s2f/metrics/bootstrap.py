@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from scipy.stats import t as student_t
 
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 Column = Shaped[np.ndarray, "clips"] | pd.Series
@@ -138,8 +139,12 @@ def from_sums(
     speakers: Column,
     resampling: Resampling,
 ) -> Estimate:
-    """Interval of a function of sums over clips: a mean, a ratio, a correlation, a slope."""
+    """Interval of a function of sums over clips: a mean, a ratio, a correlation, a slope.
+
+    UserError for a value that is not finite: leave such clips out.
+    """
     index = number_speakers(speakers, columns=columns)
+    finite(value=columns)
     sums = np.stack([np.bincount(index.codes, column, index.count) for column in columns.T], axis=1)
     return bootstrap(lambda weights: function(weights @ sums), len(columns), index.count, resampling)
 
@@ -210,6 +215,7 @@ def _spread(values: Column) -> float:
 
 def _moments(x: Column, y: Column) -> Float[np.ndarray, "clips 6"]:
     """Columns 1, x, y, xx, yy, xy of the standardised variables: centred first, or the sums would cancel."""
+    finite(x=x, y=y)
     x, y = (standardised(np.asarray(side, dtype=float)) for side in (x, y))
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
@@ -244,6 +250,7 @@ def auc(
     """Area under the ROC curve, ties counting half; with `strata`, over pairs of clips in the same stratum."""
     index = number_speakers(speakers, scores=scores, positive=positive)
     scores, positive = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
+    finite(score=scores)
     strata = np.zeros(len(scores)) if strata is None else np.asarray(strata)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
 

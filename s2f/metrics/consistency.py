@@ -11,6 +11,7 @@ from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.metrics.retrieval import ranks, recall_at
 from s2f.metrics.similarity import Features, Metric, degrees, unit_rows
 from s2f.signal.audio import SAMPLE_RATE
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 # Rows of the matrix of angles between clips that are held at once.
@@ -53,6 +54,7 @@ def segment_angles(features: Segments) -> dict[str, Float[np.ndarray, "all_segme
     `same_recording`: to the other segments of its recording; `same_speaker`: to those of the speaker's other
     recordings; `other_speakers`: to those of everybody else. UserError unless there are two of each.
     """
+    finite(feature=features)
     speakers, recordings, segments, dim = features.shape
     if min(speakers, recordings, segments) < 2:
         raise UserError(
@@ -133,6 +135,7 @@ def positions(features: Features, groups: Column, means: pd.DataFrame) -> pd.Dat
     `means`: the mean embedding of each group (row). A column per group, NaN for the speaker's own. UserError for one
     without a mean.
     """
+    finite(predicted_feature=features, mean_feature=means)
     groups = np.asarray(groups)
     if missing := sorted(set(groups) - set(means.index)):
         raise UserError(f"There is no mean feature of group '{missing[0]}': estimate one from its faces.")
@@ -295,6 +298,7 @@ def fused_recall(
         Columns `rule`, `clips`, those of an estimate, and paired differences with interval: `gain` from single clips,
         `beyond_mean` from the mean of as many clips.
     """
+    finite(predicted_feature=predicted, gallery_feature=gallery)
     if max(counts) > predicted.shape[1]:
         raise UserError(f"{max(counts)} clips cannot be fused where there are {predicted.shape[1]}: record more.")
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.ceiling import shares
+from s2f.study.numbers import finite
 
 Measures = Float[np.ndarray, "clips measures"]
 
@@ -44,6 +45,7 @@ def craniofacial(
         columns of `ceiling.shares`.
     """
     index = bootstrap.number_speakers(speakers, true=true, drawn=drawn)
+    finite(true_measure=true, drawn_measure=drawn)
     everybody = np.zeros(len(true), dtype=int)
     views = {"all": everybody}
     if strata is not None:

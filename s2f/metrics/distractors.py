@@ -7,6 +7,8 @@ from jaxtyping import Float, Float32, Int64
 
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Estimate, Resampling
+from s2f.metrics.similarity import rounded
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 BLOCK = 16_384  # rows sampled at once
@@ -34,8 +36,9 @@ def distractors(features: Float[np.ndarray, "people dim"], n: int, seed: int, ba
             than people of two sexes and several groups are).
 
     Raises:
-        UserError: for fewer than two people or another bandwidth.
+        UserError: for fewer than two people, another bandwidth, or a feature that is not finite.
     """
+    finite(feature=features)
     if len(features) < 2:
         raise UserError(f"Distractors are modelled on {len(features)} people: pass the features of two or more.")
     if not 0 <= bandwidth <= 1:
@@ -61,6 +64,7 @@ def excess(
     `scores` of each person's voice (row) with each person's face (column); ties count half. The real others are a
     sample too, so both people of a pair are resampled.
     """
+    scores = rounded(scores)
     own = np.diagonal(scores)[:, None]
     others = 1 - np.eye(len(scores))
     beaten = (scores < own) + (scores == own) / 2

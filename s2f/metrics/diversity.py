@@ -6,12 +6,14 @@ from scipy.spatial.distance import cdist, pdist
 
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
+from s2f.study.numbers import finite
 
 Features = Float[np.ndarray, "clips dim"]
 
 
 def neighbours(features: Features, people: Column) -> Float[np.ndarray, "clips"]:
     """Distance of each clip to the nearest clip of another person; 0: the same picture under another name."""
+    finite(feature=features)
     distances = cdist(features, features)
     people = np.asarray(people)
     distances[people[:, None] == people] = np.inf
@@ -20,6 +22,7 @@ def neighbours(features: Features, people: Column) -> Float[np.ndarray, "clips"]
 
 def within(features: Features, people: Column) -> Float[np.ndarray, "pairs"]:
     """Distances between all pairs of clips of the same person."""
+    finite(feature=features)
     people = np.asarray(people)
     return np.concatenate([pdist(features[people == person]) for person in np.unique(people)])
 
@@ -30,6 +33,7 @@ def spread(true: Features, drawn: Features, people: Column, resampling: Resampli
     `variance_ratio`: variance of the drawn faces over that of the true ones. `slope` of drawn on true: 1 if faithful, 0
     if all are drawn alike. `shared`: squared correlation of drawn and true.
     """
+    finite(true_feature=true, drawn_feature=drawn)
     dim = true.shape[1]
     sides = [side.astype(float) - side.mean(axis=0) for side in (true, drawn)]  # or sums of squares would cancel
     products = [(a * b).sum(axis=1) for a, b in ((sides[0], sides[0]), (sides[1], sides[1]), (sides[0], sides[1]))]

@@ -21,6 +21,7 @@ from s2f.metrics.gallery import Gallery
 from s2f.metrics.retrieval import ranks, recall_at
 from s2f.metrics.similarity import Features, angles, unit_rows
 from s2f.signal.landmarks import measures
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 METHODS = ("PCA", "t-SNE", "UMAP")
@@ -36,6 +37,7 @@ def readings(seen: Features, labels: pd.DataFrame, arms: Mapping[str, Features])
 
     A column per attribute; for one that is no number also `<attribute>_certainty`, the probability of the prediction.
     """
+    finite(**{f"feature_of_{arm}": features for arm, features in arms.items()})
     judges = {name: attribute_classifier(seen, labels[name]) for name in labels}
     read: dict[str, pd.DataFrame] = {}
     for arm, features in arms.items():
@@ -84,6 +86,7 @@ def pixel_sd(faces: UInt8[np.ndarray, "clips size size 3"], speakers: Column, re
 
 def mean_correlation(true: Measures, drawn: Measures, speakers: Column, resampling: Resampling) -> Estimate:
     """Pearson's r of true and drawn craniofacial measures, averaged over the measures: Fig. 5(c) as one number."""
+    finite(true_measure=true, drawn_measure=drawn)
     x, y = (np.stack([bootstrap.standardised(c) for c in side.T.astype(float)], axis=1) for side in (true, drawn))
     columns = np.hstack([np.ones_like(x), x, y, x * x, y * y, x * y])
 
@@ -231,6 +234,7 @@ def project(features: Features, method: str, seed: int, perplexity: float, neigh
     They are compared by angle, as in retrieval: their lengths are set to one. Trustworthiness (Venna & Kaski,
     2001) looks at as many `neighbours`. The same seed gives the same bytes. UserError if there are too few features.
     """
+    finite(feature=features)
     if len(features) <= max(perplexity, 2 * neighbours):
         wanted = f"perplexity {perplexity:g} and {neighbours} neighbours"
         raise UserError(f"{len(features)} features are too few for {wanted}: lower both.")
@@ -265,6 +269,7 @@ def separation(
     """
     rows = {}
     for side, features in sides.items():
+        finite(**{f"feature_of_{side}": features})
         apart = squareform(pdist(unit_rows(features)))
         for name in labels:
             values, codes = np.unique(labels[name], return_inverse=True)

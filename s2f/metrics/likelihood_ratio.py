@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from s2f.metrics.similarity import rounded_to_unit
+from s2f.study.numbers import finite
+
 # Directions with less than this fraction of the largest spread are rounding, not signal.
 RANK = 1e-6
 
@@ -28,7 +31,11 @@ class LikelihoodRatio:
     def fit(
         cls, pred: Float[np.ndarray, "clips pred"], true: Float[np.ndarray, "clips true"], dims: int = 32
     ) -> "LikelihoodRatio":
-        """Fit on one row per clip, in `dims` principal directions of the predictions and of the faces."""
+        """Fit on one row per clip, in `dims` principal directions of the predictions and of the faces.
+
+        UserError for a feature that is not finite.
+        """
+        finite(predicted_feature=pred, face_feature=true)
         pred_mean, pred_map = _whitening(pred.astype(float), dims)
         true_mean, true_map = _whitening(true.astype(float), dims)
         u, v = (pred - pred_mean) @ pred_map, (true - true_mean) @ true_map
@@ -42,7 +49,7 @@ class LikelihoodRatio:
         u, v = (queries - self.pred_mean) @ self.pred_map, (gallery - self.true_mean) @ self.true_map
         r, rest = self.correlations, 1 - self.correlations**2
         squares = (np.square(u) @ (r**2 / rest))[:, None] + np.square(v) @ (r**2 / rest)
-        return (u * (r / rest)) @ v.T - squares / 2 - np.log(rest).sum() / 2
+        return rounded_to_unit((u * (r / rest)) @ v.T - squares / 2 - np.log(rest).sum() / 2)
 
 
 def _whitening(

@@ -14,6 +14,7 @@ from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.metrics.retrieval import QUERY_CHUNK, compare
 from s2f.metrics.similarity import Features, Metric, pairwise
+from s2f.study.numbers import finite
 
 
 class Board(NamedTuple):
@@ -82,6 +83,7 @@ def matching(
         those who share all of them. Clips with fewer than n - 1 opponents are left out (NaN if none is left).
     """
     index = bootstrap.number_speakers(speakers, pred=pred, true=true)
+    finite(predicted_feature=pred, true_feature=true)
     shown = _shown(index, resampling.seed)
     return _by_stratum(_board(pred, true, index, shown, metric), index, shown, speakers, resampling, n, strata)
 
@@ -105,6 +107,7 @@ def matching_from_scores(
         strata: labels of each clip, a column for each stratum, or None.
     """
     index = bootstrap.number_speakers(speakers, scores=scores, true_index=true_index)
+    finite(score=scores)
     shown = _shown(index, resampling.seed)
     own = scores[np.arange(len(scores)), true_index]
     board = Board.of(*compare(scores[:, true_index[shown]], own), index)

@@ -64,6 +64,7 @@ def matching(
 def _matching(system: Scores, offered: Bool[np.ndarray, "people people"], resampling: Resampling) -> Estimate:
     voices = offered.any(axis=1)
     weight = offered / np.maximum(offered.sum(axis=1, keepdims=True), 1)  # every voice has weight one
+    system = similarity.rounded(system)
     own = np.diagonal(system)[:, None]
     won = (system < own) + (system == own) / 2
     return bootstrap.crossed(won * weight, weight, int(voices.sum()), resampling)

@@ -20,6 +20,7 @@ from s2f.metrics.attributes import PENALTIES
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.metrics.craniofacial import demeaned
 from s2f.metrics.similarity import Features
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 
@@ -47,6 +48,7 @@ def negative_controls(
         One row per label (`control`): `metric` "auc" for two labels or "r" (Pearson) for numbers, chance, estimate,
         `bound` (the largest distance from chance inside the interval) and `at_chance`.
     """
+    finite(predicted_feature=features)
     speakers = np.asarray(speakers)
     shared = set(speakers[train]) & set(speakers[~train])
     if shared:
@@ -172,6 +174,7 @@ def within_slope(
 ) -> Estimate:
     """Common slope of y on x within speakers (and columns), by least squares; NaN if x never changes within one."""
     codes = bootstrap.number_speakers(speakers, x=x, y=y).codes
+    finite(x=x, y=y)
     x, y = (demeaned(side, codes).reshape(len(codes), -1) for side in (x, y))
     return bootstrap.ratio((x * y).sum(axis=1), (x * x).sum(axis=1), speakers, resampling)
 
@@ -245,5 +248,6 @@ def _check_complete(speakers: np.ndarray, steps: np.ndarray, name: str) -> None:
 
 def thirds(trait: Column, strata: Column) -> Int[np.ndarray, "clips"]:
     """Tercile of each clip's trait within its stratum: 1 (lowest) to 3."""
+    finite(trait=np.asarray(trait))
     grouped = pd.Series(np.asarray(trait)).groupby(np.asarray(strata))
     return np.ceil(3 * grouped.rank() / grouped.transform("size")).to_numpy(int)

@@ -23,6 +23,7 @@ from s2f.metrics import bootstrap, retrieval, similarity
 from s2f.metrics import verification as verification_metrics
 from s2f.metrics.bootstrap import Estimate, Resampling
 from s2f.metrics.similarity import Metric
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 # What the other people of a trial share with its own person: gender, "nationality" (here the group), age band.
@@ -36,8 +37,6 @@ STRATA = {
 }
 ORACLES = {"sex": ("sex",), "sex_and_group": ("sex", "group")}
 SIZES = range(2, 11)
-# Scores are compared after rounding to this part of the largest: matrix products differ in the last digits.
-DIGITS = -round(np.log10(retrieval.TIE))
 # A block of trials is scored against all its candidates at once, of which only each trial's own are needed.
 TRIAL_CHUNK = 32
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0, 0, "none", np.empty(0))
@@ -86,7 +85,8 @@ class Arm(NamedTuple):
     def scores(
         self, probes: Iterable[str], candidates: Shaped[np.ndarray, "trials places"]
     ) -> Float[np.ndarray, "trials places"]:
-        """Scores of the candidates of each probe, larger when closer, ties made exact; NaN for None."""
+        """Scores of the candidates of each probe, larger when closer; NaN for None."""
+        finite(query_feature=self.queries, gallery_feature=self.gallery)
         rows = _rows(self.queries, np.asarray(list(probes), dtype=object))
         there = pd.notna(candidates)
         faces = np.zeros(candidates.shape, dtype=int)
@@ -98,7 +98,7 @@ class Arm(NamedTuple):
             block = similarity.pairwise(queries[rows[part]], gallery[faces[part].ravel()], self.metric)
             own = np.arange(faces[part].size).reshape(faces[part].shape)
             scores[part] = np.take_along_axis(block, own, axis=1)
-        return np.where(there, _rounded(scores), np.nan)
+        return np.where(there, scores, np.nan)
 
 
 def _rows(features: pd.DataFrame, items: Shaped[np.ndarray, "items"]) -> Int[np.ndarray, "items"]:
@@ -106,12 +106,6 @@ def _rows(features: pd.DataFrame, items: Shaped[np.ndarray, "items"]) -> Int[np.
     if (rows < 0).any():
         raise UserError(f"There are no features of {items[rows < 0][0]}, which a trial names: pass all of its items.")
     return rows
-
-
-def _rounded(scores: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
-    """The scores as parts of the largest, rounded, so that equal pairs have equal scores."""
-    largest = np.abs(scores).max(initial=0)
-    return np.round(scores / largest, DIGITS) if largest > 0 else scores
 
 
 def strata(people: pd.DataFrame) -> pd.DataFrame:
@@ -339,13 +333,14 @@ def retrieve(
 
 def _found(arm: Arm, ks: Sequence[int]) -> dict[str, Float[np.ndarray, "queries"]]:
     owners, people = (trials.speakers(side.index) for side in (arm.queries, arm.gallery))
+    finite(query_feature=arm.queries, gallery_feature=arm.gallery)  # a mean by pandas would leave NaN out
     templates = arm.gallery.groupby(people).mean()
     queries, own = arm.queries.to_numpy(), _rows(templates, owners)
     ranks = retrieval.ranks(queries, templates.to_numpy(), own, arm.metric)
     precision = []
     for start in range(0, len(queries), retrieval.QUERY_CHUNK):
         part = slice(start, start + retrieval.QUERY_CHUNK)
-        scores = _rounded(similarity.pairwise(queries[part], arm.gallery.to_numpy(), arm.metric))
+        scores = similarity.pairwise(queries[part], arm.gallery.to_numpy(), arm.metric)
         precision.append(average_precision(scores, owners[part, None] == people))
     recalls = {f"r{k}": retrieval.recall_at(ranks, min(k, len(templates))) for k in ks}
     return {"map": np.concatenate(precision)} | recalls

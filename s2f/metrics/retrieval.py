@@ -1,6 +1,7 @@
 """Retrieving the face of a voice from a gallery: ranks, recall, and its chance level.
 
-Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Recall in a smaller
+Ties are shared, never broken by position, so that an embedding that knows nothing scores chance. Two faces tie when
+their own scores do (`similarity.rounded`); no other face has a say in it. Recall in a smaller
 gallery is an exact expectation over the choice of the other faces: given how many are better and how many tie, the
 outcome of drawing some of them is hypergeometric, and no trials have to be drawn.
 """
@@ -15,11 +16,10 @@ from scipy.stats import hypergeom
 
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
-from s2f.metrics.similarity import Metric, pairwise
+from s2f.metrics.similarity import Metric, pairwise, rounded
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
-# Scores closer than this fraction of the row's largest are tied: matrix products round by about 1e-13.
-TIE = 1e-9
 QUERY_CHUNK = 256
 
 
@@ -57,6 +57,7 @@ def ranks(
         metric: the score, larger when closer, as `similarity.pairwise` takes it.
         chunk: queries scored at once.
     """
+    finite(query_feature=queries, gallery_feature=gallery)
     better, equal = [], []
     for start in range(0, len(queries), chunk):
         rows = slice(start, start + chunk)
@@ -76,6 +77,7 @@ def ranks_from_scores(
         true_index: the gallery column of each query's true face.
         chunk: queries compared at once.
     """
+    finite(score=scores)
     better, equal = [], []
     for start in range(0, len(scores), chunk):
         part, truth = scores[start : start + chunk], true_index[start : start + chunk]
@@ -89,9 +91,8 @@ def compare(
     scores: Float[np.ndarray, "queries gallery"], target: Float[np.ndarray, "queries"]
 ) -> tuple[Bool[np.ndarray, "queries gallery"], Bool[np.ndarray, "queries gallery"]]:
     """Which faces score better than the query's target, and which tie with it."""
-    margin = scores - target[:, None]
-    tie = TIE * np.maximum(np.abs(scores).max(axis=1), np.abs(target))[:, None]
-    return margin > tie, np.abs(margin) <= tie
+    scores, target = rounded(scores), rounded(target)[:, None]
+    return scores > target, scores == target
 
 
 def recall_at(ranks: Ranks, items: int, size: int | None = None) -> Float[np.ndarray, "queries"]:

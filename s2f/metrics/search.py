@@ -12,12 +12,14 @@ from torch import Tensor
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.likelihood_ratio import LikelihoodRatio
-from s2f.metrics.retrieval import TIE, Ranks, recall_at
-from s2f.metrics.similarity import unit_rows
+from s2f.metrics.retrieval import Ranks, recall_at
+from s2f.metrics.similarity import paired, unit_rows
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 BLOCK = 2048  # gallery rows scored at once: with QUERIES, what bounds the memory
 QUERIES = 1024
+NEAR = 1e-8  # scores within this part of the largest possible one are computed again, pair by pair
 LARGEST = 1e15  # squares of longer rows leave the range of float32
 SAMPLE = 4096  # gallery rows from which its centre is estimated
 INDEX_BLOCK = 16_384  # rows added to an index at once
@@ -34,7 +36,8 @@ def ranks_by_size(
     """Rank each query's true face among the first rows of the gallery, for several sizes in one scan.
 
     Computed in float64: the true faces rank where the gallery is dense, and there lower precision would settle little.
-    Rows tie within TIE of the largest score that could tie.
+    A matrix product decides all rows but those near the true face, which are scored pair by pair; ties are those of
+    `retrieval.ranks`.
 
     Args:
         queries: embeddings of the voices.
@@ -53,50 +56,50 @@ def ranks_by_size(
     last = int(np.max(true_index))
     if not last < min(sizes) <= max(sizes) <= len(gallery):
         raise UserError(f"The sizes {sorted(sizes)} must hold row {last}, a true one, and be at most {len(gallery)}.")
+    own = gallery[true_index]
+    finite(gallery_feature=pd.DataFrame(own, index=true_index))
     # Up to a scale and a constant of the query, the score of a query and a row is x . y + h:
     # cosine: x = q/|q|, y = g/|g| - c, h = 0; l2: x = q - c, y = g - c, h = -|y|^2 / 2.
     # Any centre c is right; one in the middle of the gallery keeps y short, and with it the rounding errors.
     queries, cosine = queries.astype(float), metric == "cosine"
     centre = _centre(gallery, metric)
     x = unit_rows(queries) if cosine else queries - centre
-    target = _paired_scores(queries, gallery[true_index], metric)
+    target = paired(queries, own, metric)
     largest = np.ones(len(x)) if cosine else np.square(np.linalg.norm(x, axis=1) + np.sqrt(-target))
 
     def bound(scores: Float64[np.ndarray, "queries"]) -> Float64[Tensor, "queries 1"]:
         value = scores - x @ centre if cosine else (scores + np.square(x).sum(1)) / 2
         return torch.from_numpy(value)[:, None]
 
-    low, high = (bound(target + sign * TIE * largest) for sign in (-1, 1))
-    above, reached = torch.zeros(2, len(x), dtype=torch.int64)
+    low, high = (bound(target + sign * NEAR * largest) for sign in (-1, 1))
+    above, equal = np.zeros((2, len(x)), np.int64)
     ranks, done = {}, 0
     for size in sorted(sizes):
-        for block, norm in _blocks(gallery, metric, done, size):
+        for rows, block, norm in _blocks(gallery, metric, done, size):
             y, h = _centred(block, norm, centre, metric)
             for part in _slices(len(x), QUERIES):
                 values = torch.addmm(h, torch.from_numpy(x[part]), y.T)
-                above[part] += (values > high[part]).count_nonzero(dim=1)
-                reached[part] += (values >= low[part]).count_nonzero(dim=1)
-        # The true row reaches itself.
-        ranks[size], done = Ranks(above.numpy().copy(), (reached - above).numpy() - 1, size - 1), size
+                over, reached = values > high[part], values >= low[part]
+                ahead, within = over.count_nonzero(dim=1), reached.count_nonzero(dim=1)
+                above[part] += ahead.numpy()
+                if (ahead != within).any():
+                    who, faces = (reached ^ over).nonzero().numpy().T
+                    who, faces = who + part.start, faces + rows.start
+                    for some in _slices(len(who), BLOCK):
+                        one, other = who[some], faces[some]
+                        scores = paired(queries[one], gallery[other], metric)
+                        np.add.at(above, one, scores > target[one])
+                        np.add.at(equal, one, scores == target[one])
+        # The true row ties with itself.
+        ranks[size], done = Ranks(above.copy(), equal - 1, size - 1), size
     return ranks
 
 
 def _centre(gallery: Float[np.ndarray, "gallery dim"], metric: str) -> Float64[np.ndarray, "dim"]:
-    """The mean of a sample of the rows, of unit length for cosine, rounded to float32."""
+    """The median of a sample of the rows, of unit length for cosine, rounded to float32; no outlier moves it far."""
     sample = gallery[:: -(-len(gallery) // SAMPLE)].astype(float)
     sample = unit_rows(sample) if metric == "cosine" else sample
-    return sample.mean(axis=0).astype(np.float32).astype(float)
-
-
-def _paired_scores(
-    queries: Float64[np.ndarray, "queries dim"], rows: Float[np.ndarray, "queries dim"], metric: str
-) -> Float64[np.ndarray, "queries"]:
-    """Score of each query with its own row."""
-    rows = rows.astype(float, copy=False)
-    if metric == "l2":
-        return -np.square(rows - queries).sum(-1)
-    length = np.sqrt(np.square(rows).sum(-1))
-    return (rows * unit_rows(queries)).sum(-1) / np.where(length > 0, length, 1)
+    return np.median(sample, axis=0).astype(np.float32).astype(float)
 
 
 def _centred(
@@ -157,8 +160,8 @@ def _slices(stop: int, step: int, start: int = 0) -> Iterator[slice]:
 
 def _blocks(
     gallery: Float[np.ndarray, "gallery dim"], metric: str, start: int, stop: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of each block and their lengths (float64); UserError for a row too long, too short or not finite."""
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Place, rows and lengths (float64) of each block; UserError for a row too long, too short or not finite."""
     for part in _slices(stop, BLOCK, start):
         block = torch.from_numpy(np.array(gallery[part]))  # a copy: a memory map may be read-only
         norm = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
@@ -168,7 +171,7 @@ def _blocks(
         if not usable.all():
             row = int(usable.logical_not().nonzero()[0])
             raise UserError(f"Row {part.start + row} of the gallery has length {norm[row]:g}: make that feature again.")
-        yield block, norm
+        yield part, block, norm
 
 
 def _check(queries: Float[np.ndarray, "queries dim"], gallery: Float[np.ndarray, "gallery dim"], metric: str) -> None:
@@ -221,6 +224,7 @@ def index(gallery: Float[np.ndarray, "gallery dim"], metric: str, cells: int, se
     built.cp.seed, built.cp.spherical, built.cp.min_points_per_centroid = seed, cosine, 1
 
     def rows(part: slice) -> Float32[np.ndarray, "rows dim"]:
+        finite(gallery_feature=gallery[part])
         return np.ascontiguousarray(unit_rows(gallery[part]) if cosine else gallery[part], np.float32)
 
     built.train(rows(slice(None, None, max(1, len(gallery) // (PER_CELL * cells)))))
@@ -236,5 +240,6 @@ def nearest(
 
     Exact if `cells` is their number in the index.
     """
+    finite(query_feature=queries)
     chosen = faiss.SearchParametersIVF(nprobe=cells)
     return built.search(np.ascontiguousarray(queries, np.float32), k, params=chosen)[1]

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from s2f.metrics import bootstrap
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.metrics.retrieval import QUERY_CHUNK
-from s2f.metrics.similarity import Features, Metric, pairwise
+from s2f.metrics.similarity import Features, Metric, pairwise, rounded
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 
@@ -25,6 +26,7 @@ def trials(pred: Features, true: Features, speakers: Column, seed: int, metric: 
         One row per trial: `query` and `face` (speakers), `score`, `same`.
     """
     index = bootstrap.number_speakers(speakers, pred=pred, true=true)
+    finite(predicted_feature=pred, true_feature=true)
     if index.count < 2:
         raise UserError("Verification needs clips of at least two speakers: pass more clips.")
     names = np.asarray(speakers)
@@ -57,7 +59,7 @@ def verification(table: pd.DataFrame, resampling: Resampling) -> dict[str, Estim
     together = pd.concat([table["query"], table["face"]], ignore_index=True)
     index = bootstrap.number_speakers(together)
     query, face = index.codes[: len(table)], index.codes[len(table) :]
-    scores, same = table["score"].to_numpy(float), table["same"].to_numpy(bool)
+    scores, same = rounded(table["score"].to_numpy(float)), table["same"].to_numpy(bool)
     if same.all() or not same.any():
         raise UserError("The column same holds one value only: verification needs matched and unmatched trials.")
 

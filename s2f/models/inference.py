@@ -19,6 +19,7 @@ from s2f.models.voice_encoder import VoiceEncoder, for_inference
 from s2f.signal import audio
 from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram
 from s2f.signal.landmarks import MEASURES, measures
+from s2f.study.numbers import finite
 from s2f.study.paths import UserError, write_json
 from s2f.study.precision import fast_dtype
 
@@ -85,9 +86,11 @@ class VoiceModel:
     def _features(self, parts: Iterable[Int16[np.ndarray, "_ samples"]]) -> Float32[np.ndarray, "clips feature_dim"]:
         encoder = self.encoder.to(self.device).eval()
         with torch.inference_mode():
-            return np.concatenate(
+            features = np.concatenate(
                 [encoder(spectrogram(torch.from_numpy(waves).to(self.device))).cpu().numpy() for waves in parts]
             )
+        finite(predicted_feature=features)
+        return features
 
 
 def _voice_encoder(models: str | Path) -> VoiceEncoder:
@@ -132,7 +135,9 @@ def photo_features(
             encoder(as_images(torch.from_numpy(np.array(photographs[rows])).to(device))).cpu()
             for rows in chunks(len(photographs), FACE_BATCH)
         ]
-    return torch.cat(parts).numpy()
+    features = torch.cat(parts).numpy()
+    finite(photograph_feature=features)
+    return features
 
 
 def draw(

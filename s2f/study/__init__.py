@@ -5,6 +5,7 @@ faces.
     code          which library code a notebook or a function reaches, and its digest
     config        a checked model for each section of params.yaml
     notebook      extract notebooks, run one as a stage, make its page
+    numbers       NaN and infinity are refused by name
     pages         the pages of executed notebooks, and their index
     paths         the files of a study, atomic writing, `UserError`
     precision     bfloat16 where the hardware has it

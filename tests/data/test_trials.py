@@ -17,6 +17,11 @@ FACES = [f"{person}/face-{shot}" for person in PEOPLE for shot in (0, 1, 2)]
 SEX = pd.Series(["F", "M"] * 20, index=PEOPLE)
 
 
+PINS = "id,voice-speaker-id,face-speaker-id,label,voice-path,face-path\n"
+READERS = (trials.read_matching, trials.read_verification, trials.read_splits, trials.read_fame)
+LISTS = ("a/1 a/2 b/1\n", PINS + "1,2,2,1,One/a_1.wav,One/a/1.jpg\n", "One 1\nTwo 4\n", "k1 a b\nk2 c d\n")
+
+
 def drawn(probes=VOICES, items=FACES, labels=SEX, size=10, draws=3, seed=1):
     return trials.matching(probes, items, labels, size=size, draws=draws, seed=seed)
 
@@ -124,7 +129,7 @@ def test_the_format_of_pins_with_the_label_as_it_is_written_not_by_parity(tmp_pa
     rows = "1,2,2,1,One/a_1.wav,One/a/1.jpg\n2,2,2,1,One/a_2.wav,One/a/2.jpg\n3,2,7,0,One/a_3.wav,Two/b/1.jpg\n"
     table = trials.read_verification(saved(tmp_path, header + rows))
     assert list(table["same"]) == [True, True, False] and list(table["face_speaker"]) == ["2", "2", "7"]
-    with pytest.raises(UserError, match="One/a_1.wav and One/a/1.jpg with '0'"):
+    with pytest.raises(UserError, match="line 2: speakers 2 and 2 have the label '0'"):
         trials.read_verification(saved(tmp_path, header + rows.replace("2,2,1,One/a_1", "2,2,0,One/a_1")))
 
 
@@ -147,14 +152,95 @@ def test_the_format_of_fame_and_its_scores_as_distances(tmp_path):
         (trials.read_matching, "a/1 a/2\n", "line 1: a probe, its target and others"),
         (trials.read_matching, "a/1 a/2 b/1\na/1 a/2 b/1 b/2\n", "line 2: a probe"),
         (trials.read_verification, "voice,face\n", "must have the columns id, voice-speaker-id"),
-        (trials.read_verification, "", "must have the columns"),
+        (trials.read_matching, "p/1 p/2 q/1\n\nq/1 p/2 q/2\n", "line 3: the target is of p, the probe of q"),
+        (
+            trials.read_matching,
+            "id1/a One/a Two/a\nid2/a Two/a One/a\nid1/b Two/a One/a\n",
+            "line 3: .* of Two.* of One",
+        ),
+        (trials.read_matching, "probe a/2 b/1\n", "line 1: a probe, its target"),
+        (trials.read_verification, PINS + "1,2,2,1,One/a_1.wav\n", "line 2: 5 values stand under 6 columns"),
+        (trials.read_verification, PINS, "holds no trials"),
         (trials.read_splits, "One 5\n", "a set from 1 to 4"),
+        (trials.read_splits, "One 1\nTwo 1\nOne 2\n", "line 3: One stands in set 1 as well"),
         (trials.read_fame, "k1 voices/0.wav\n", "line 1: a key, a voice and a face"),
+        (trials.read_fame, "k1 a b\nk1 c d\n", "line 2: the key k1 stands in an earlier line"),
+        *((read, text, "is empty") for read in READERS for text in ("", "\n \n# nothing\n")),
     ],
 )
 def test_a_file_that_is_no_such_list_is_refused_with_its_place(read, text, says, tmp_path):
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=f"list.txt.*{says}"):
         read(saved(tmp_path, text))
+
+
+@pytest.mark.parametrize(("read", "text"), list(zip(READERS, LISTS, strict=True)))
+def test_mark_line_ends_blank_lines_and_comments_change_nothing(read, text, tmp_path):
+    plain = read(saved(tmp_path, text))
+    lines = "\r\n\r\n# a comment\r\n".join(text.splitlines())
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    assert plain.equals(read(tmp_path / "list.txt"))
+    (tmp_path / "list.txt").write_bytes(text.encode("utf-16"))
+    with pytest.raises(UserError, match="not text in UTF-8"):
+        read(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{0}  list.txt",
+        "{0} *list.txt",
+        "{0}  ./list.txt",
+        "{1}  list.txt",
+        "\n# sums\n\n{0}  list.txt",
+        "\ufeff{0}  list.txt\r",
+    ],
+)
+def test_a_hash_is_checked_however_its_line_is_written(line, tmp_path):
+    path = saved(tmp_path, LISTS[0])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name("SHA256SUMS").write_text(line.format(digest, digest.upper()) + "\n", encoding="utf-8")
+    assert len(trials.read_matching(path)) == 1
+    path.write_text(LISTS[0] * 2)
+    with pytest.raises(UserError, match="is not the list that SHA256SUMS"):
+        trials.read_matching(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("abc  list.txt", "SHA256SUMS, line 1: a hash of 64"),
+        ("0" * 64, "line 1: a hash of 64"),
+        ("0" * 64 + "  ../list.txt", "line 1: ../list.txt leads out of the folder"),
+        ("0" * 64 + "  /list.txt", "leads out of the folder"),
+        ("0" * 64 + "  other.txt", "line 1: there is no file other.txt"),
+        ("0" * 64 + "  list.txt\n" + "1" * 64 + "  list.txt", "line 2: list.txt has another hash"),
+        ("", "list.txt does not stand in the SHA256SUMS"),
+    ],
+)
+def test_a_list_of_hashes_that_cannot_be_checked_is_refused(line, says, tmp_path):
+    path = saved(tmp_path, LISTS[0])
+    path.with_name("SHA256SUMS").write_text(line)
+    with pytest.raises(UserError, match=says):
+        trials.read_matching(path)
+
+
+@pytest.mark.parametrize(
+    ("scores", "says"), [([0.5, np.nan], "row k2 holds nan"), ([-np.inf, 1.0], "row k1"), ([1.0], "1 scores of 2")]
+)
+def test_scores_that_are_none_are_never_written(scores, says, tmp_path):
+    table = trials.read_fame(saved(tmp_path, "k1 a b\nk2 c d\n"))
+    (tmp_path / "scores.txt").write_text("earlier")
+    with pytest.raises(UserError, match=says):
+        trials.write_fame(table, scores, tmp_path / "scores.txt")
+    assert (tmp_path / "scores.txt").read_text() == "earlier"
+
+
+def test_nothing_is_written_when_one_of_the_lists_cannot_be(tmp_path):
+    good = drawn(draws=1)
+    bad = good.replace(FACES[0], "p00/face 0")
+    with pytest.raises(UserError, match="'p00/face 0' has no speaker"):
+        trials.write({"good": good, "bad": bad}, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_requests_say_what_to_do(tmp_path):

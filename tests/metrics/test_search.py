@@ -70,7 +70,7 @@ def test_the_likelihood_ratio_orders_as_a_distance(rng):
         ({"sizes": [22, 700]}, "must hold row 22"),
         ({"sizes": [23, 701]}, "at most 700"),
         ({"metric": "l1"}, "'l1'"),
-        ({"gallery": np.full((700, 16), np.nan)}, "Row 0 of the gallery has length nan"),
+        ({"gallery": np.full((700, 16), np.nan)}, "gallery feature of row 0 holds nan"),
         ({"queries": np.full((23, 16), np.nan)}, "Query 0 has length nan"),
     ],
 )

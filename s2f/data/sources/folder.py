@@ -75,7 +75,9 @@ class SetAside:
     rows: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, kind: str, item: str | Path, reason: str) -> None:
-        self.rows.append((kind, str(item), reason))
+        # A file name that is not UTF-8 could not be written.
+        texts = (kind, str(item), reason)
+        self.rows.append(tuple(text.encode(errors="backslashreplace").decode() for text in texts))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -190,6 +192,7 @@ def landmarks_from(path: str | Path) -> Detector:
         points = table[COORDINATES].replace("", np.nan).to_numpy(float).reshape(-1, 68, 2)
     except ValueError:
         raise UserError(f"{path} holds landmarks that are not numbers: give px, or leave them empty.") from None
+    points[~np.isfinite(points)] = np.nan
     known = dict(zip((path.parent / name for name in table["photograph"]), points, strict=True))
 
     def look_up(paths: Sequence[Path]) -> dict[str, np.ndarray]:

@@ -70,7 +70,7 @@ def clips(root: Path, name: str) -> pd.DataFrame:
     out. `clip` counts the rows. `video` and `person` are numbers: an AVSpeech video stands for a person, because its
     speakers have no names. `seconds` is the length of the recording before the authors repeated or cut it to 6 s (NaN
     for VoxCeleb). `sex`, `fluency`, `age_band` and `ethnicity` are their annotation, None for AVSpeech. UserError where
-    a folder is missing or empty, or a file is named otherwise.
+    a folder is missing or empty, or a file is named otherwise; hidden files, such as `._NAME` of macOS, are left out.
     """
     folder = root / "figures" / SETS[name]
     voices = files_by_stem(folder / VOICES, SOUND)
@@ -89,11 +89,17 @@ def clips(root: Path, name: str) -> pd.DataFrame:
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...], needed: bool = True) -> dict[str, Path]:
-    """Files by their names without the suffix."""
+    """Files by their names without the suffix; without hidden ones."""
     if needed and not folder.is_dir():
         raise UserError(f"The clone is not whole, {folder} is missing: {HOWTO}.")
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.name[: -len(path.suffix)]: path for path in found if path.suffix.lower() in suffixes}
+    shown = (path for path in found if path.suffix.lower() in suffixes and not hidden(path))
+    return {path.name[: -len(path.suffix)]: path for path in shown}
+
+
+def hidden(path: Path) -> bool:
+    """Does its name begin with a dot, as that of what a system leaves beside the files?"""
+    return path.name.startswith(".")
 
 
 def _named(name: str, stem: str) -> dict[str, str | float | None]:
@@ -113,7 +119,7 @@ def listed(root: Path, name: str) -> int:
     path = root / "figures" / SETS[name] / "IDs.txt"
     if not path.is_file():
         raise UserError(f"The clone is not whole, {path} is missing: {HOWTO}.")
-    return len(path.read_text(encoding="utf-8").split())
+    return len(path.read_text(encoding="utf-8-sig", errors="replace").split())
 
 
 @dataclass(frozen=True)

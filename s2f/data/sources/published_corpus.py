@@ -35,7 +35,8 @@ def recordings(root: Path, aside: SetAside) -> pd.DataFrame:
 
     Args:
         root: the clone.
-        aside: takes the files that are named otherwise or lack a face; they are numbered in the order of their names.
+        aside: takes the files that are hidden, named otherwise or lack a face; they are numbered in the order of their
+            names.
 
     Returns:
         A row a clip, without labels. A video stands for a person and has a number, in the order of the names.
@@ -46,6 +47,8 @@ def recordings(root: Path, aside: SetAside) -> pd.DataFrame:
     place = root / "figures" / published.SETS["avspeech"]
     voices = published.files_by_stem(place / published.VOICES, published.SOUND)
     faces = {kind: published.files_by_stem(place / published.FACES[kind], (".jpg",)) for kind in ("true", "f2f")}
+    for number in range(sum(map(published.hidden, (place / published.VOICES).iterdir()))):
+        aside.add("recording", f"hidden file {number}", "its name begins with a dot, as of what a system leaves there")
     rows = []
     for number, (stem, sound) in enumerate(sorted(voices.items())):
         named = published.AVSPEECH.fullmatch(stem)
