@@ -121,6 +121,7 @@ def explained(target: Features, predicted: Features, people: Column, resampling:
 
 def scores(predicted: Features, faces: Features, fold: Fold) -> Float[np.ndarray, "people people"]:
     """Cosine of each prediction (row) and each face (column), both less their mean over the other folds."""
+    finite(predicted_feature=predicted, face_feature=faces)
     table = np.empty((len(predicted), len(faces)))
     for test in held_out(fold):
         centred = predicted[test] - predicted[~test].mean(axis=0), faces - faces[~test].mean(axis=0)

@@ -54,6 +54,11 @@ WRONG = {
     "duplicate ids": (lambda df: df.assign(clip_id=["a-1", "a-1", "b-1", "c-1"]), "'clip_id' has a-1"),
     "speaker in two splits": (lambda df: df.assign(speaker_id=["a", "a", "b", "a"]), "speaker a;"),
     "no length": (lambda df: df.assign(seconds=[6.0, 0.0, 6.0, 2.5]), "'seconds' has 0.0 in row 1"),
+    "no end": (lambda df: df.assign(seconds=[6.0, np.inf, 6.0, 2.5]), "'seconds' has inf in row 1"),
+    "a length that is no number": (
+        lambda df: df.assign(seconds=[6.0, np.nan, 6.0, 2.5]),
+        "'seconds' is empty in row 1",
+    ),
     "no samples": (lambda df: df.assign(audio_samples=0), "'audio_samples' has 0"),
     "negative offset": (lambda df: df.assign(audio_offset=-1), "'audio_offset' has -1"),
     "broken offset": (lambda df: df.assign(audio_offset=0.5), "'audio_offset' has float64"),

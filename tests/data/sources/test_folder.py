@@ -1,10 +1,13 @@
 """A corpus from a user's table: what is read, what is set aside, and what is refused."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 from own_data import make
 
+from s2f.data import tables
 from s2f.data.sources import folder
 from s2f.signal import audio
 from s2f.study.paths import UserError
@@ -122,3 +125,21 @@ def test_a_missing_or_broken_table_is_named(files):
         folder.read_table(files / "broken.parquet", folder.SetAside())
     with pytest.raises(UserError, match="lacks the column photograph"):
         folder.landmarks_from(files / "recordings.csv")
+
+
+def test_file_names_that_are_not_utf_8_can_be_set_aside(tmp_path):
+    aside = folder.SetAside()
+    aside.add("recording", os.fsdecode(b"caf\xe9.wav"), "it is no sound")
+    tables.write(aside.table, "rejected", tmp_path / "rejected.parquet")
+    assert list(tables.read("rejected", tmp_path / "rejected.parquet")["item"]) == ["caf\\udce9.wav"]
+
+
+@pytest.mark.parametrize("bad", ("inf", "nan", ""))
+def test_landmarks_that_are_no_numbers_are_no_landmarks(bad, tmp_path):
+    table = pd.DataFrame(
+        [["a.png", *["5"] * 136], ["b.png", bad, *["5"] * 135]], columns=["photograph", *folder.COORDINATES]
+    )
+    table.to_csv(tmp_path / "landmarks.csv", index=False)
+    found = folder.landmarks_from(tmp_path / "landmarks.csv")([tmp_path / "a.png", tmp_path / "b.png"])
+    assert list(found["reason"]) == ["", "the table has no landmarks of it"]
+    assert not np.isinf(found["landmarks"]).any()

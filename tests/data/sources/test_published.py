@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from published_samples import avspeech, clone, samples
 
-from s2f.data.sources import published
+from s2f.data.sources import folder, published, published_corpus
 from s2f.study.paths import UserError
 
 
@@ -37,6 +37,19 @@ def test_an_exaggeration_may_be_missing_and_a_clip_without_a_face_is_left_out(tm
     next((root / "figures" / "avspeech_res" / "Face_exg0").iterdir()).unlink()
     table = published.clips(root, "avspeech")
     assert len(table) == 3 and "exg0.7" not in table and "exg1.4" in table
+
+
+def test_what_a_system_leaves_beside_the_files_is_no_clip(tmp_path):
+    root = avspeech(tmp_path)
+    table = published.clips(root, "avspeech")
+    for path in list((root / "figures" / "avspeech_res").glob("*/*")):
+        path.with_name(f"._{path.name}").touch()
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (root / "figures" / "avspeech_res" / "Wav" / name).touch()
+    assert table.equals(published.clips(root, "avspeech"))
+    aside = folder.SetAside()
+    assert len(published_corpus.recordings(root, aside)) == len(table)
+    assert len(aside.table) == len(table) + 1 and aside.table["item"].str.startswith("hidden file").all()
 
 
 def test_the_variable_comes_before_the_folder(tmp_path, monkeypatch):
