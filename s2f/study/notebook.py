@@ -187,6 +187,7 @@ def run(name: str, section: str | None, root: Path) -> None:
     stem = "-".join([name, *(section or "").split(".")[1:]])
     executed = root / "build" / "run" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.update(surroundings.person(os.environ, root / "scratch" / "home"))
     executed.unlink(missing_ok=True)  # what an earlier run left must not pass for this one
     full = _with_prose(name, copy, root)
     try:

@@ -25,22 +25,20 @@ def environment(shell: Mapping[str, str], private: Path, caches: Path, threads: 
         shell: the environment of the process that starts it.
         private: a folder that ends with the kernel; its parent has a path short enough for sockets.
         caches: a folder that outlives the kernel; it need not exist.
-        threads: of every numerical library.
+        threads: of torch and what else uses OpenMP.
 
     Left out is what would change results or keep the kernel from starting: Python's switches (no assertions, warnings
     as errors, a start-up file), the user's Jupyter, IPython and matplotlib. Proxies, CUDA and the like pass.
     """
     passed = {name: value for name, value in shell.items() if name in KEPT or not name.startswith(DROPPED)}
     return {
-        **_person(shell, private),
         **passed,
         # Results.
         "PYTHONHASHSEED": "0",  # the order of a set of strings
         "PYTHONUTF8": "1",  # files and output, under any locale
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # any other shows no figure in the page
-        **dict.fromkeys(
-            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)
-        ),
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)),
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's: it takes no more than there are cores, and rounds by their number
         "OMP_DYNAMIC": "FALSE",  # neither fewer threads when the machine is busy ...
         "MKL_DYNAMIC": "FALSE",  # ... nor when it has fewer cores
         # Start-up files, extensions and settings of the user: none are in a folder that was just made.
@@ -57,14 +55,18 @@ def environment(shell: Mapping[str, str], private: Path, caches: Path, threads: 
     }
 
 
-def _person(shell: Mapping[str, str], private: Path) -> dict[str, str]:
-    """A name and a home for a user id that the system does not know (`docker run --user 4321`); torch asks for both."""
+def person(shell: Mapping[str, str], home: Path) -> dict[str, str]:
+    """A name and a home for a user id that the system does not know (`docker run --user 4321`), where `shell` has none.
+
+    torch asks for the name, Jupyter for the home; it need not exist.
+    """
     try:
         pwd.getpwuid(os.getuid())
+        return {}
     except KeyError:
         name = f"user{os.getuid()}"
-        return {"USER": name, "LOGNAME": name, "HOME": str(private)}
-    return {}
+        unknown = {"USER": name, "LOGNAME": name, "HOME": str(home)}
+        return {key: value for key, value in unknown.items() if not shell.get(key)}
 
 
 def short_folder() -> str:
