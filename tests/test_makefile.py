@@ -46,7 +46,7 @@ def checkout(tmp_path):
             shutil.copy(ROOT / file, folder / file)
         shutil.copytree(ROOT / ".ci", folder / ".ci")
         (folder / "dvc.yaml").touch()
-        for file in ("__init__.py", "study/__init__.py", "study/config.py"):
+        for file in ("__init__.py", "study/__init__.py", "study/config.py", "study/notebook.py"):
             (folder / "s2f" / file).touch()
         return folder
 

@@ -187,7 +187,6 @@ def run(name: str, section: str | None, root: Path) -> None:
     stem = "-".join([name, *(section or "").split(".")[1:]])
     executed = root / "build" / "run" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.update(surroundings.person(os.environ, root / "scratch" / "home"))
     executed.unlink(missing_ok=True)  # what an earlier run left must not pass for this one
     full = _with_prose(name, copy, root)
     try:
@@ -247,6 +246,7 @@ def execute(notebook: Path, executed: Path, values: dict, root: Path, stage: boo
 
     It may write the files of the study `root` only if it runs as a `stage` of it (`Study.output`).
     """
+    os.environ.update(surroundings.person(os.environ, root / "scratch" / "home"))
     # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
     sys.modules.setdefault("rfc3987_syntax", None)
     with _kernel(root, values.get("threads", surroundings.THREADS), stage) as kernel:
