@@ -115,7 +115,7 @@ def test_p_adj_is_max_t_over_metrics_and_groups(rng):
 
 
 def test_a_metric_without_a_value_is_named():
-    with pytest.raises(UserError, match="The metric 'hit' of row 0 holds nan"):
+    with pytest.raises(UserError, match="The metric 'hit' of row 1 holds nan"):
         run(np.array([1.0, np.nan]), pd.DataFrame({"sex": ["F", "M"]}), np.arange(2))
 
 
