@@ -265,16 +265,21 @@ def test_a_stage_run_again_writes_the_same_bytes(study):
     assert [path.read_bytes() for path in results] == before
 
 
-def test_plain_papermill_gives_what_the_stage_gave(study):
-    result, features = study / "results" / "predict.json", study / "features" / "voices.npz"
-    before = result.read_bytes(), features.read_bytes()
-    result.unlink()
-    features.unlink()
-    given = config.read(study / "params.yaml")["predict"]
-    durations = given.pop("durations")  # -p takes single values only
-    options = [word for name, value in given.items() for word in ("-p", name, str(value))]
-    papermill(study, "35_predict", *options, "-y", f"durations: {durations}")
-    assert (result.read_bytes(), features.read_bytes()) == before
+def test_plain_papermill_gives_what_the_stage_gave_and_leaves_it_as_it_was(study):
+    """It follows the params.yaml of the study, although its parameters cell holds the values of the default study."""
+    made = ("results/predict.json", "features/voices.npz", "features/drawn.npz")
+    papermill(study, "35_predict")
+    for name in made:
+        assert (study / "scratch" / "explore" / name).read_bytes() == (study / name).read_bytes()
+    assert "up to date" in dvc(study, "status").stdout
+
+
+def test_exploring_with_another_value_leaves_the_study_as_it_was(study):
+    papermill(study, "60_retrieval", "-p", "gallery", "10")
+    explored = json.loads((study / "scratch" / "explore" / "results" / "retrieval.json").read_text())
+    assert explored["gallery"]["size"] == 10 and "recall_at_10_of_10" in explored
+    assert json.loads((study / "results" / "retrieval.json").read_text())["gallery"]["size"] == 20
+    assert "up to date" in dvc(study, "status").stdout
 
 
 def test_the_notebook_that_is_no_stage_runs(study):
