@@ -177,6 +177,7 @@ class Train(Section):
     batch_norm: bool
     loss: Loss
     seconds: Seconds
+    degraded: Share
     steps: Count
     batch: Count
     rate: Positive

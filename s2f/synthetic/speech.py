@@ -23,15 +23,17 @@ import pandas as pd
 from jaxtyping import Float32, Int16
 from scipy.signal import resample_poly
 
-from s2f.signal.audio import SAMPLE_RATE
+from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE, fit_length, to_int16
+from s2f.signal.speech import LEVEL_DB, isolate
 from s2f.study.paths import UserError
 from s2f.synthetic.sentences import SENTENCES
 
 ESPEAK_RATE = 22_050
 ESPEAK_TRACT_CM = 17.3  # the tract length that eSpeak's own formant spacing implies
-LEVEL = 10 ** (-23 / 20)  # RMS of a recording relative to full scale
+LEVEL = 10 ** (LEVEL_DB / 20)  # RMS of a recording relative to full scale
 PEAK = 0.97  # a louder peak is scaled down to this
 Number = float | int
+PAUSES = 1.25  # so much longer is what is read than the speech in it, at least
 SHORTEST_SENTENCE = 1.5  # seconds; a lower bound, for the shortest sentence at the fastest rate
 
 
@@ -239,21 +241,25 @@ class Espeak:
 def recording(espeak: Espeak, voice: Voice, seconds: Number, seed: int) -> Int16[np.ndarray, "samples"]:
     """Record a voice reading sentences in random order, none repeated before all have been read.
 
+    The recording passes through `signal.speech.isolate`, as any other does.
+
     Args:
         espeak: Synthesiser.
         voice: Voice of the speaker.
-        seconds: Exact duration; the last sentence may be cut off.
+        seconds: Exact duration without pauses; the last sentence may be cut off.
         seed: Seed of the order of the sentences, the synthesis and the noise.
 
     Returns:
         16 kHz samples at the common level, with noise `voice.snr_db` below the speech.
     """
-    samples, rng = round(seconds * SAMPLE_RATE), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
+    with_pauses = round(PAUSES * seconds * SAMPLE_RATE)
     sentences = SENTENCES[voice.language]
-    rounds = math.ceil(seconds / SHORTEST_SENTENCE / len(sentences))
+    rounds = math.ceil(PAUSES * seconds / SHORTEST_SENTENCE / len(sentences))
     order = np.concatenate([rng.permutation(len(sentences)) for _ in range(rounds)])
-    wave = espeak._speak(voice, " ".join(sentences[i] for i in order), rng, samples)
-    return _recorded(wave[:samples], voice, rng)
+    wave = espeak._speak(voice, " ".join(sentences[i] for i in order), rng, with_pauses)
+    recorded = _recorded(wave[:with_pauses], voice, rng).astype(np.float32) / FULL_SCALE
+    return to_int16(fit_length(isolate(recorded), round(seconds * SAMPLE_RATE)))
 
 
 def variant(voice: Voice, faster: Number) -> str:

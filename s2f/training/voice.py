@@ -17,6 +17,7 @@ from s2f.models.face_decoder import FaceDecoder
 from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.losses import Matcher
 from s2f.models.voice_encoder import VoiceEncoder
+from s2f.signal import degradation
 from s2f.signal.audio import SAMPLE_RATE, spectrogram
 from s2f.study import code, config
 from s2f.study.paths import UserError
@@ -112,6 +113,7 @@ def train_voice_encoder(
     def batch_of(step):
         rows = rows_of(step, cfg.batch, len(train), cfg.seed, chances)
         waves = cropped(shards, train.iloc[rows], samples, np.random.default_rng([cfg.seed, 1, step]))
+        waves = degradation.vary(waves, cfg.degraded, np.random.default_rng([cfg.seed, 3, step]))
         return (*tensors(waves, true["train"][rows]), speakers[rows])
 
     def loss_of(model, step, waves, v_f, speakers):

@@ -72,6 +72,7 @@ VOICES = config.Train(
     batch_norm=True,
     loss="paper",
     seconds=1.0,
+    degraded=0.5,
     steps=30,
     batch=16,
     rate=0.001,

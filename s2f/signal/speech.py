@@ -1,0 +1,100 @@
+"""The one way from a sound to what the voice models take: the speech in it, without offset, at one level.
+
+Recordings of users, of every corpus and of the synthetic world pass through `isolate`, so that nothing is true of the
+sound in training that is only hoped for later.
+"""
+
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float32
+
+from s2f.signal.audio import SAMPLE_RATE
+from s2f.study.paths import UserError
+
+LEVEL_DB = -23.0  # RMS of speech relative to full scale
+HIGH_PASS = 50.0  # Hz; offset and rumble lie below it, the lowest voices above
+FRAME = SAMPLE_RATE // 50  # 20 ms, for levels
+QUIET_DB = -80.0  # a recording whose level is below this, relative to full scale, is silent: a few 16-bit steps
+GATE_DB = -10.0  # as in ITU-R BS.1770: frames so far below the mean do not count in the level
+PAUSE_DB = -35.0  # frames so far below the level of the speech are pauses
+SHORTEST = 0.5  # seconds of speech
+
+
+def isolate(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "speech_samples"]:
+    """The speech in a recording: offset, rumble and pauses removed, at -23 dB relative to full scale.
+
+    Speech is what the voice-activity detector Silero finds; what it takes for speech does not hang on the level of the
+    recording, which is set before.
+
+    Args:
+        wave: samples at 16 kHz, in [-1, 1].
+
+    Returns:
+        The speech in one piece, in [-1, 1].
+
+    Raises:
+        UserError: if the recording is silent, or holds less than 0.5 s of speech.
+    """
+    if len(wave) < FRAME or _level(wave - wave.mean(dtype=np.float64)) < QUIET_DB:
+        raise UserError("The recording is silent: give one that holds speech.")
+    even = levelled(_high_passed(wave))
+    pieces = [even[start:end] for start, end in _segments(even)]
+    speech = np.concatenate([_without_pauses(piece) for piece in pieces]) if pieces else even[:0]
+    if len(speech) < SHORTEST * SAMPLE_RATE:
+        found = f"only {len(speech) / SAMPLE_RATE:.1f} s of speech" if len(speech) else "no speech"
+        raise UserError(f"The recording holds {found}: give at least {SHORTEST} s of one person speaking.")
+    return levelled(speech)
+
+
+def _high_passed(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
+    """The wave without what lies below `HIGH_PASS`: 24 dB an octave, without a change of phase."""
+    padded = len(wave) + SAMPLE_RATE // 4  # the filter rings round the ends
+    spectrum = np.fft.rfft(wave - wave.mean(dtype=np.float64), padded)
+    power = (np.fft.rfftfreq(padded, 1 / SAMPLE_RATE) / HIGH_PASS) ** 4
+    return np.fft.irfft(spectrum * (power / (1 + power)), padded)[: len(wave)].astype(np.float32)
+
+
+def _frame_levels(wave: Float32[np.ndarray, "samples"]) -> np.ndarray:
+    """RMS of each frame, dB relative to full scale; the samples after the last whole frame do not count."""
+    frames = wave[: len(wave) // FRAME * FRAME].reshape(-1, FRAME)
+    return 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12)
+
+
+def _level(wave: Float32[np.ndarray, "samples"]) -> float:
+    """RMS of the frames that are not pauses, dB relative to full scale."""
+    power = 10 ** (_frame_levels(wave) / 10)
+    loud = power[power >= power.mean() * 10 ** (GATE_DB / 10)]
+    return float(10 * np.log10(loud.mean()))
+
+
+def levelled(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
+    """The wave with the frames that are not pauses at `LEVEL_DB`; single peaks beyond full scale are clipped."""
+    return np.clip(wave * np.float32(10 ** ((LEVEL_DB - _level(wave)) / 20)), -1, 1)
+
+
+def _segments(wave: Float32[np.ndarray, "samples"]) -> list[tuple[int, int]]:
+    """First and last sample of each stretch of speech."""
+    detect, model = _detector()
+    found = detect(wave, model)
+    return [(segment["start"], segment["end"]) for segment in found]
+
+
+def _without_pauses(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "kept"]:
+    """A stretch of speech without the frames in which nothing sounds, such as the zeros of a noise gate."""
+    sounding = _frame_levels(wave) >= LEVEL_DB + PAUSE_DB
+    rest = len(wave) % FRAME
+    return wave[np.concatenate([np.repeat(sounding, FRAME), np.ones(rest, bool)])]
+
+
+@cache
+def _detector():
+    """Silero's detector (MIT licence; the package ships its weights), which sees a whole recording in one call."""
+    import torch
+
+    threads = torch.get_num_threads()
+    import silero_vad
+
+    model = silero_vad.load_silero_vad(sequence=True)
+    torch.set_num_threads(threads)  # the package sets it to 1 for the whole process
+    return silero_vad.get_speech_timestamps_sequence, model
