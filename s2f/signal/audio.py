@@ -1,6 +1,8 @@
 """Audio input of the voice encoder: mono 16 kHz waveforms and the compressed spectrogram of section 3."""
 
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,51 +22,81 @@ N_BINS = N_FFT // 2 + 1
 POWER = 0.3
 FULL_SCALE = 32_768  # a 16-bit sample is divided by this, as in libsndfile
 
-SHORTEST = 0.2  # seconds
-SILENCE = 1e-4  # peak; three 16-bit steps
-LOUDEST = 4.0  # peak; lossy codecs slightly exceed 1, larger values indicate another scale
 LARGEST_FILTER = 20_000_000  # limit on the size of the resampling filter; common rates need less than 1/50 of it
+BLOCK_SECONDS = 10  # decoded at a time, so that what comes before a damaged place is kept
+AGREEMENT = 0.7  # channels agree if their mean keeps so much of the power of the loudest
 
 
 def read(path: str | Path, seconds: int | float | None = None) -> Float32[np.ndarray, "samples"]:
     """Read an audio file as mono 16 kHz float32 in [-1, 1].
 
+    Channels are averaged; where they disagree (one is silent, the phase is opposite, two people speak), the loudest is
+    taken. Of a damaged file, what comes before the damage is read. Samples beyond 1 are scaled down.
+
     Args:
-        path: File in any format that libsndfile reads, of any common sample rate; channels are averaged.
-        seconds: Decode only the first `seconds` of the file; all of it by default.
+        path: file in any format that libsndfile reads, of any common sample rate.
+        seconds: decode only the first `seconds` of the file; all of it by default.
 
     Raises:
-        UserError: If the file is missing, not audio, silent or shorter than 0.2 s, has NaN, infinite or far too large
-            samples, or has a sample rate whose conversion to 16 kHz needs too large a filter.
+        UserError: if the file is missing, not audio or without samples, has NaN or infinite samples, or has a sample
+            rate whose conversion to 16 kHz needs too large a filter.
     """
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder: name one sound file.")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"There is no sound file {path}: check the name.")
+    if not path.is_file():
+        raise UserError(f"{path} is a pipe or a device: write the sound to a file first.")
+    channels, rate = _decode(path, seconds)
+    if not np.isfinite(channels).all():
+        raise UserError(f"{path} holds NaN or infinite samples: export it again.")
+    wave = _resample(_mono(channels), rate, path)
+    if seconds is not None:
+        wave = wave[: round(seconds * SAMPLE_RATE)]
+    return wave / max(1, np.abs(wave).max())
+
+
+def _decode(path: Path, seconds: int | float | None) -> tuple[Float32[np.ndarray, "frames channels"], int]:
+    """The samples of a file, or of its first seconds, and their rate."""
     try:
-        with soundfile.SoundFile(path) as file:
+        # As bytes, in which a name may be in any encoding.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             rate = file.samplerate
             # 0.1 s more, so that the resampling filter does not see the cut.
-            frames = -1 if seconds is None else math.ceil((seconds + 0.1) * rate)
-            channels = file.read(frames, dtype="float32", always_2d=True)
+            parts = list(_blocks(file, math.inf if seconds is None else math.ceil((seconds + 0.1) * rate)))
     # soundfile raises TypeError for headerless .raw files, whose sample rate is unknown.
     except (soundfile.SoundFileError, TypeError):
         raise UserError(f"{path} is not audio that libsndfile can read: convert it to WAV first.") from None
-    if not np.isfinite(channels).all():
-        raise UserError(f"{path} holds NaN or infinite samples: export it again.")
-    if len(channels) < SHORTEST * rate:
-        raise UserError(f"{path} lasts {len(channels) / rate:.3f} s: give at least {SHORTEST} s of speech.")
+    if not parts:
+        raise UserError(f"{path} holds no samples, or its header says so: export it again.")
+    return np.concatenate(parts), rate
 
-    wave = _resample(channels.mean(axis=1), rate, path)
-    if seconds is not None:
-        wave = wave[: round(seconds * SAMPLE_RATE)]
-    peak = np.abs(wave).max()
-    if peak < SILENCE:
-        raise UserError(f"{path} is silent (peak {peak:.1e}): give a recording that holds speech.")
-    if peak > LOUDEST:
-        raise UserError(f"{path} has samples up to {peak:.4g}: scale them to [-1, 1].")
-    return np.clip(wave, -1, 1)
+
+def _blocks(file: soundfile.SoundFile, frames: int | float) -> Iterator[Float32[np.ndarray, "block channels"]]:
+    """The first `frames` of a file in blocks; fewer where it ends before, or is damaged."""
+    left = frames
+    while left > 0:
+        # A streamed file has no length, and soundfile would ask for memory without end: the memory is ours.
+        block = np.full((min(left, BLOCK_SECONDS * file.samplerate), file.channels), np.nan, np.float32)
+        try:
+            decoded = len(file.read(out=block))
+        except soundfile.SoundFileError:
+            # It failed at the end of a stream, or at damage, after it had decoded so much of the block.
+            decoded = np.append(np.isnan(block[:, 0]), True).argmax()
+            if left == frames and not decoded:
+                raise
+            left = 0
+        if not decoded:
+            return
+        yield block[:decoded]
+        left -= decoded
+
+
+def _mono(channels: Float32[np.ndarray, "frames channels"]) -> Float32[np.ndarray, "frames"]:
+    mean = channels.mean(axis=1)
+    power = channels.var(axis=0)
+    return mean if mean.var() >= AGREEMENT * power.max() else channels[:, power.argmax()]
 
 
 def _resample(wave: Float32[np.ndarray, "samples"], rate: int, path: Path) -> Float32[np.ndarray, "at_16k"]:

@@ -54,14 +54,15 @@ def clipping(wave: Wave, db: float, draw: np.random.Generator) -> Wave:
 
 def telephone(wave: Wave, khz: float, draw: np.random.Generator) -> Wave:
     """The wave through a telephone: 300 Hz to `khz` (3.4 in the fixed net), 8 bits by the mu law (ITU-T G.711)."""
-    spectrum = fft.rfft(wave)
     hertz = fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
-    spectrum *= 1 / (1 + (300 / np.maximum(hertz, 1)) ** 8) / (1 + (hertz / (1000 * khz)) ** 32)
-    band = fft.irfft(spectrum, len(wave)).astype(np.float32)
+    low_pass = 1 / (1 + (hertz / (1000 * khz)) ** 64)
+    high_pass = 1 / (1 + (300 / np.maximum(hertz, 1)) ** 8)
+    band = fft.irfft(fft.rfft(wave) * (low_pass * high_pass).astype(np.float32), len(wave))
     loudest = np.abs(band).max() or 1
-    compressed = np.sign(band) * np.log1p(255 * np.abs(band) / loudest) / np.log(256)
-    steps = np.round(127 * compressed) / 127
-    return (np.sign(steps) * np.expm1(np.abs(steps) * np.log(256)) / 255 * loudest).astype(np.float32)
+    steps = np.round(127 * np.sign(band) * np.log1p(255 * np.abs(band) / loudest) / np.log(256)) / 127
+    coded = np.sign(steps) * np.expm1(np.abs(steps) * np.log(256)) / 255 * loudest
+    # The telephone samples at twice the band, so that not even its coding noise sounds above.
+    return fft.irfft(fft.rfft(coded) * low_pass, len(wave)).astype(np.float32)
 
 
 def codec(wave: Wave, kbits: float, draw: np.random.Generator) -> Wave:
@@ -99,7 +100,7 @@ KINDS = {
     "level": Kind(level, (-20.0, -40.0), "dB", 0.0),
     "clipping": Kind(clipping, (6.0, 12.0, 20.0), "dB cut off", 0.2),
     "telephone": Kind(telephone, (7.0, 3.4), "kHz of bandwidth", 0.3),
-    "codec": Kind(codec, (64.0, 32.0, 16.0), "kbit/s", 0.03),  # coding takes longer than a step of the training
+    "codec": Kind(codec, (64.0, 32.0, 16.0), "kbit/s", 0.05),  # coding takes longer than a step of the training
 }
 
 

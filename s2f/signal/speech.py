@@ -5,6 +5,7 @@ sound in training that is only hoped for later.
 """
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,11 +18,13 @@ HIGH_PASS = 50.0  # Hz; offset and rumble lie below it, the lowest voices above
 FRAME = SAMPLE_RATE // 50  # 20 ms, for levels
 QUIET_DB = -80.0  # a recording whose level is below this, relative to full scale, is silent: a few 16-bit steps
 GATE_DB = -10.0  # as in ITU-R BS.1770: frames so far below the mean do not count in the level
-PAUSE_DB = -35.0  # frames so far below the level of the speech are pauses
+PAUSE_DB = -30.0  # frames so far below the level of the speech are pauses
 SHORTEST = 0.5  # seconds of speech
 
 
-def isolate(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "speech_samples"]:
+def isolate(
+    wave: Float32[np.ndarray, "samples"], name: str | Path = "the recording"
+) -> Float32[np.ndarray, "speech_samples"]:
     """The speech in a recording: offset, rumble and pauses removed, at -23 dB relative to full scale.
 
     Speech is what the voice-activity detector Silero finds; what it takes for speech does not hang on the level of the
@@ -29,6 +32,7 @@ def isolate(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "speech
 
     Args:
         wave: samples at 16 kHz, in [-1, 1].
+        name: of the recording, for errors.
 
     Returns:
         The speech in one piece, in [-1, 1].
@@ -37,13 +41,13 @@ def isolate(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "speech
         UserError: if the recording is silent, or holds less than 0.5 s of speech.
     """
     if len(wave) < FRAME or _level(wave - wave.mean(dtype=np.float64)) < QUIET_DB:
-        raise UserError("The recording is silent: give one that holds speech.")
+        raise UserError(f"No speech was found in {name}, which is silent: give a recording of one person speaking.")
     even = levelled(_high_passed(wave))
     pieces = [even[start:end] for start, end in _segments(even)]
     speech = np.concatenate([_without_pauses(piece) for piece in pieces]) if pieces else even[:0]
     if len(speech) < SHORTEST * SAMPLE_RATE:
-        found = f"only {len(speech) / SAMPLE_RATE:.1f} s of speech" if len(speech) else "no speech"
-        raise UserError(f"The recording holds {found}: give at least {SHORTEST} s of one person speaking.")
+        found = f"Only {len(speech) / SAMPLE_RATE:.1f} s of speech was" if len(speech) else "No speech was"
+        raise UserError(f"{found} found in {name}: give a recording of one person speaking, best for 6 s or more.")
     return levelled(speech)
 
 

@@ -102,7 +102,7 @@ def fit(
                         for group in adam.param_groups:
                             group["lr"] = learning_rate(step)
                         terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
-                        _differentiate(terms["loss"], adam, device)
+                        _differentiate(terms["loss"], adam, device, other_kernels=faults == FAULTS - 1)
                         adam.step()
                         for name, value in terms.items():
                             # Summed where the model runs: reading a number back would make the GPU wait at each step.
@@ -139,17 +139,20 @@ def fit(
     return pd.DataFrame(progress.rows)
 
 
-def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device) -> None:
+def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device, other_kernels: bool) -> None:
     """Gradients of a loss; FloatingPointError where, on the CPU, one is not finite, also when it is computed again.
 
     On a shared machine, oneDNN's bfloat16 kernels for processors with AMX gave NaN for the weights of one layer about
     once in 500 steps, though the loss was finite; computed again, with memory given back to the system before, the
-    gradient was what it should have been. On a GPU the check would make the device wait at each step.
+    gradient was mostly what it should have been. `other_kernels`: after that, try without oneDNN; it is slower, and
+    rounds otherwise. On a GPU the check would make the device wait at each step.
     """
     weights = [weight for group in adam.param_groups for weight in group["params"]]
-    for last in (False, True):
+    tries = [True, True, False] if other_kernels else [True, True]
+    for number, fast in enumerate(tries, 1):
         adam.zero_grad()
-        loss.backward(retain_graph=not last)
+        with torch.backends.mkldnn.flags(enabled=fast and torch.backends.mkldnn.enabled):
+            loss.backward(retain_graph=number < len(tries))
         gradients = (weight.grad for weight in weights if weight.grad is not None)
         if device.type != "cpu" or all(torch.isfinite(gradient).all() for gradient in gradients):
             return
