@@ -1,6 +1,7 @@
 """From voices to faces with trained models: features of clips and photographs, and drawn faces."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32, Int16, UInt8
+from jaxtyping import Float, Float32, Int16, UInt8
 
 from s2f.data.batches import as_images, chunks
 from s2f.data.shards import Shards
+from s2f.metrics.similarity import angles
 from s2f.models import face_encoder, weights
 from s2f.models.face_decoder import FaceDecoder
 from s2f.models.face_encoder import AnyFaceEncoder
+from s2f.models.limits import Limits
 from s2f.models.voice_encoder import VoiceEncoder, for_inference
-from s2f.signal import audio
+from s2f.signal import audio, speech
 from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram
 from s2f.signal.landmarks import MEASURES, measures
 from s2f.study.numbers import finite
@@ -25,12 +28,16 @@ from s2f.study.precision import fast_dtype
 
 FACE_BATCH = 256  # photographs or drawn faces at a time
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
-READ_SECONDS = 60  # of a longer file, so that an hour of it does not fill the memory
-FLOOR_DB = 30  # below the speech: the noise floor that recordings of the synthetic world have, 20 to 40 dB
+READ_SECONDS = 60, 600  # of a longer file: more only where there is little speech in the first, and never an hour
 # The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
 SEGMENT_SECONDS = 3.0
 # The stage that makes each file of a models folder.
-STAGES = {"voice.safetensors": "train", "facts.json": "train", "face.safetensors": "face_model"}
+STAGES = {
+    "voice.safetensors": "train",
+    "facts.json": "train",
+    "face.safetensors": "face_model",
+    "limits.safetensors": "robustness",
+}
 
 
 def available_device() -> torch.device:
@@ -155,21 +162,46 @@ def draw(
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How much the face depends on which half of the recording is heard.
+class Heard:
+    """What the voice model makes of a recording."""
 
-    A lower bound of the uncertainty: it knows nothing of what voices do not say of faces.
+    seconds: float  # of speech, those that were heard
+    feature: Float32[np.ndarray, "feature_dim"]
+    halves: Float32[np.ndarray, "halves feature_dim"]  # features of the two halves; none if it is too short
+    quality: dict[str, float]  # see `signal.speech.quality`
+
+    @property
+    def apart(self) -> float:
+        """Angle between the features of the halves (degrees); NaN for a recording too short to have two."""
+        return float(angles(self.halves[:1], self.halves[1:])[0]) if len(self.halves) else math.nan
+
+    @property
+    def signs(self) -> Float[np.ndarray, "signs"]:
+        """What tells how far the feature can be trusted, as `limits.Limits` takes it."""
+        return np.array([*self.quality.values(), self.apart])
+
+
+def hear(encoder: VoiceEncoder, crop_seconds: float, wave: Float32[np.ndarray, "samples"], name: str | Path) -> Heard:
+    """Predict the face feature from the speech in a recording, on the CPU.
+
+    Args:
+        encoder: the voice encoder.
+        crop_seconds: length of a training crop; less speech is repeated.
+        wave: the recording at 16 kHz; of its speech, the first 30 s are heard.
+        name: of the recording, for errors.
+
+    Raises:
+        UserError: if no speech is found in it.
     """
-
-    degrees: float  # angle between the features of the two halves
-    measures: dict[str, tuple[float, float]]  # smaller and larger of each craniofacial measure of their faces
-
-    def __str__(self) -> str:
-        width = max((high - low) / low for low, high in self.measures.values())
-        return (
-            f"The halves of this recording give features {self.degrees:.1f} degrees apart, "
-            f"and faces whose measures differ by up to {width:.0%}."
-        )
+    spoken = speech.isolate(wave, name)[: round(LONGEST_SECONDS * SAMPLE_RATE)]
+    whole = fit_length(spoken, max(len(spoken), round(crop_seconds * SAMPLE_RATE)))
+    half = max(len(spoken) // 2, round(SEGMENT_SECONDS * SAMPLE_RATE))
+    # Halves of a shorter recording would both be the whole, and zero degrees would reassure.
+    parts = np.stack([spoken[:half], spoken[-half:]]) if half < len(spoken) else np.empty((0, half), np.int16)
+    with torch.inference_mode():
+        feature = encoder(spectrogram(torch.from_numpy(whole)[None])).numpy()[0]
+        halves = encoder(spectrogram(torch.from_numpy(parts))).numpy() if len(parts) else np.empty((0, len(feature)))
+    return Heard(len(spoken) / SAMPLE_RATE, feature, halves.astype(np.float32), speech.quality(spoken))
 
 
 @dataclass(frozen=True)
@@ -178,8 +210,37 @@ class Face:
 
     image: UInt8[np.ndarray, "size size 3"]
     landmarks: Float32[np.ndarray, "68 2"]
-    feature: Float32[np.ndarray, "feature_dim"]  # as predicted, without exaggeration
-    spread: Spread | None  # None for a recording too short to have two parts
+    feature: Float32[np.ndarray, "feature_dim"]  # what it is drawn from, without exaggeration
+    heard: Heard
+    outside: float  # distance of the prediction as a share of what is usual: beyond 1, the face was drawn back
+    error: tuple[float, float]  # of the feature, median and 90th percentile of recordings like this (degrees)
+    measures: dict[str, tuple[float, float]]  # of the faces of the halves, the smaller and the larger; empty if short
+    yardstick: tuple[float, float]  # angle between two recordings of one speaker, and between two speakers (degrees)
+
+    @property
+    def uncertainty(self) -> str:
+        """In two or three sentences, how far the face would be another from a better recording."""
+        median, high = self.error
+        same, others = self.yardstick
+        sentences = [
+            f"From {self.heard.seconds:.1f} s of speech. Faces from recordings like this one are {median:.0f} degrees off "
+            f"(one in ten: more than {high:.0f}), where two recordings of one speaker lie {same:.0f} degrees apart and "
+            f"those of two speakers {others:.0f}."
+        ]
+        if self.measures:
+            width = max((high - low) / low for low, high in self.measures.values())
+            sentences.append(
+                f"The halves of this recording lie {self.heard.apart:.0f} degrees apart, and measures of their faces "
+                f"differ by up to {width:.0%}."
+            )
+        else:
+            sentences.append("So little speech tells little of a face: give 6 s.")
+        if self.outside > 1:
+            sentences.append(
+                f"The recording is unlike those that the model knows, {self.outside:.1f} times as far from the average "
+                "as 99 % of them: its face is drawn back towards the average face."
+            )
+        return " ".join(sentences)
 
 
 @dataclass(frozen=True)
@@ -189,6 +250,7 @@ class Speech2Face:
     voice_encoder: VoiceEncoder
     face_decoder: FaceDecoder
     facts: dict
+    limits: Limits
 
     @classmethod
     def load(cls, models: str | Path) -> "Speech2Face":
@@ -197,54 +259,61 @@ class Speech2Face:
         for name, stage in STAGES.items():
             if not (models / name).is_file():
                 raise UserError(f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder.")
-        voice = _voice_encoder(models)
         decoder = weights.load(models / "face.safetensors", decoder=FaceDecoder)["decoder"]
-        return cls(for_inference(voice, torch.float32), decoder, read_facts(models))
+        limits = Limits.load(models / "limits.safetensors")
+        return cls(listener(models), decoder, read_facts(models), limits)
 
-    def face(self, wave: Float32[np.ndarray, "samples"], exaggeration: float = 0.0) -> Face:
-        """The average face that goes with the voice in a recording (16 kHz; of a file: `read_recording`).
+    def face(
+        self,
+        wave: Float32[np.ndarray, "samples"],
+        exaggeration: float = 0.0,
+        name: str | Path = "the recording",
+    ) -> Face:
+        """The average face that goes with the voice in a recording.
 
-        One shorter than the training crops is repeated, of a long one the first 30 s are heard. With
-        `exaggeration` k the face is drawn from v + k (v - mean), further away from the average face; the
-        spread is that of faces drawn without it. UserError if the recording is empty.
+        Args:
+            wave: the recording at 16 kHz, as `read_recording` reads it; of its speech, the first 30 s are heard.
+            exaggeration: k of v + k (v - mean): how much further away from the average face the face is drawn.
+            name: of the recording, for errors.
+
+        Raises:
+            UserError: if no speech is found in the recording.
         """
-        wave = wave[: round(LONGEST_SECONDS * SAMPLE_RATE)]
-        whole = fit_length(wave, max(len(wave), round(self.facts["seconds"] * SAMPLE_RATE)))
-        with torch.inference_mode():
-            feature = self.voice_encoder(spectrogram(torch.from_numpy(whole)[None])).numpy()
+        heard = hear(self.voice_encoder, self.facts["seconds"], wave, name)
+        feature = self.limits.drawn_back(heard.feature[None])
         mean = np.array(self.facts["mean_feature"], np.float32)
-        exaggerated = feature + exaggeration * (feature - mean)
-        images, landmarks = draw(self.face_decoder, exaggerated, torch.device("cpu"))
-        return Face(images[0], landmarks[0], feature[0], self._spread(wave))
+        exaggerated = feature + np.float32(exaggeration) * (feature - mean)
+        images, landmarks = draw(self.face_decoder, np.concatenate([exaggerated, heard.halves]), torch.device("cpu"))
+        ranges = np.sort(measures(landmarks[1:]), axis=0).T.tolist() if len(heard.halves) else []
+        (error,) = self.limits.expected_error(heard.signs[None], heard.feature[None]).tolist()
+        return Face(
+            images[0],
+            landmarks[0],
+            feature[0],
+            heard,
+            float(self.limits.distance(heard.feature[None])[0]),
+            tuple(error),
+            dict(zip(MEASURES, map(tuple, ranges), strict=False)),
+            (float(self.limits.same_speaker), float(self.limits.two_speakers)),
+        )
 
-    def _spread(self, wave: Float32[np.ndarray, "samples"]) -> Spread | None:
-        half = max(len(wave) // 2, round(SEGMENT_SECONDS * SAMPLE_RATE))
-        if half >= len(wave):
-            return None  # both halves would be the whole recording, and zero degrees would reassure
-        halves = torch.from_numpy(np.stack([wave[:half], wave[-half:]]))
-        with torch.inference_mode():
-            features = self.voice_encoder(spectrogram(halves)).numpy()
-        first, second = features / np.linalg.norm(features, axis=1, keepdims=True)
-        # From the chord: the cosine of a small angle has lost its digits.
-        angle = 2 * np.arcsin(min(np.linalg.norm(first - second) / 2, 1))
-        _, landmarks = draw(self.face_decoder, features, torch.device("cpu"))
-        ranges = np.sort(measures(landmarks), axis=0).T.tolist()
-        return Spread(float(np.rad2deg(angle)), dict(zip(MEASURES, map(tuple, ranges), strict=True)))
+
+def listener(models: str | Path) -> VoiceEncoder:
+    """The trained voice encoder of a folder of models, made ready for one recording at a time on the CPU."""
+    return for_inference(_voice_encoder(models), torch.float32)
 
 
 def read_recording(path: str | Path) -> Float32[np.ndarray, "samples"]:
-    """A sound file as `Speech2Face.face` takes it: its first 60 s at 16 kHz, with a quiet noise floor.
-
-    A telephone, an MP3 or a noise gate leaves bands and pauses without any sound. No recording that the models heard in
-    training was as silent anywhere, and the face drawn would be none. The same file gets the same noise.
+    """A sound file as `Speech2Face.face` takes it: so much of its start that 30 s of speech are in it, if they are.
 
     Raises:
-        UserError: for a file that is no recording, or a silent one.
+        UserError: for a file that is no sound.
     """
-    wave = audio.read(path, READ_SECONDS)
-    noise = np.convolve(np.random.default_rng(0).standard_normal(len(wave)), np.ones(6), "same")
-    level = np.sqrt(np.mean(wave**2) / np.mean(noise**2)) * 10 ** (-FLOOR_DB / 20)
-    return (wave + level * noise).astype(np.float32)
+    for seconds in READ_SECONDS:
+        wave = audio.read(path, seconds)
+        if len(wave) < round(seconds * SAMPLE_RATE) or speech.seconds_of(wave) >= LONGEST_SECONDS:
+            break
+    return wave
 
 
 def write_facts(models: str | Path, seconds: float, face_features: Float32[np.ndarray, "photos feature_dim"]) -> None:
@@ -257,4 +326,8 @@ def read_facts(models: str | Path) -> dict:
     path = Path(models) / "facts.json"
     if not path.is_file():
         raise UserError(f"There is no {path}: make it with `dvc repro train`, or name the folder of the models.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return {"seconds": float(facts["seconds"]), "mean_feature": [float(value) for value in facts["mean_feature"]]}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged or something else: make it again with `dvc repro train`.") from None

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int16
 
-from s2f.signal.audio import SAMPLE_RATE
+from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE, to_int16
 from s2f.study.paths import UserError
 
 LEVEL_DB = -23.0  # RMS of speech relative to full scale
@@ -24,8 +24,8 @@ SHORTEST = 0.5  # seconds of speech
 
 def isolate(
     wave: Float32[np.ndarray, "samples"], name: str | Path = "the recording"
-) -> Float32[np.ndarray, "speech_samples"]:
-    """The speech in a recording: offset, rumble and pauses removed, at -23 dB relative to full scale.
+) -> Int16[np.ndarray, "speech_samples"]:
+    """The speech in a recording: offset, rumble and pauses removed, at -23 dB relative to full scale, in 16 bits.
 
     Speech is what the voice-activity detector Silero finds; what it takes for speech does not hang on the level of the
     recording, which is set before.
@@ -35,7 +35,8 @@ def isolate(
         name: of the recording, for errors.
 
     Returns:
-        The speech in one piece, in [-1, 1].
+        The speech in one piece. Also where there is no sound at all, as above the band of a telephone, it has the noise
+        of 16 bits, so that silence is as deep in every recording.
 
     Raises:
         UserError: if the recording is silent, or holds less than 0.5 s of speech.
@@ -48,7 +49,15 @@ def isolate(
     if len(speech) < SHORTEST * SAMPLE_RATE:
         found = f"Only {len(speech) / SAMPLE_RATE:.1f} s of speech was" if len(speech) else "No speech was"
         raise UserError(f"{found} found in {name}: give a recording of one person speaking, best for 6 s or more.")
-    return levelled(speech)
+    return to_int16(levelled(speech))
+
+
+def seconds_of(wave: Float32[np.ndarray, "samples"]) -> float:
+    """Seconds of speech in a recording (16 kHz); 0 where `isolate` would refuse it."""
+    try:
+        return len(isolate(wave)) / SAMPLE_RATE
+    except UserError:
+        return 0.0
 
 
 def _high_passed(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
@@ -102,3 +111,22 @@ def _detector():
     model = silero_vad.load_silero_vad(sequence=True)
     torch.set_num_threads(threads)  # the package sets it to 1 for the whole process
     return silero_vad.get_speech_timestamps_sequence, model
+
+
+def quality(speech: Int16[np.ndarray, "samples"]) -> dict[str, float]:
+    """Signs of how a recording came about, from its speech alone (`isolate`).
+
+    Returns:
+        `dynamics`, by how much (dB) the quietest tenth of the frames lies below the whole: small in noise and
+        reverberation; `treble`, the power above 4 kHz relative to all (dB): small after a telephone or a codec; `crest`,
+        by how much the peaks stand out (dB): small after clipping.
+    """
+    wave = speech.astype(np.float32) / FULL_SCALE
+    power = np.square(np.abs(np.fft.rfft(wave)))
+    treble = power[len(power) // 2 :].sum() / power.sum()
+    peak = np.quantile(np.abs(wave), 0.999)
+    return {
+        "dynamics": float(_level(wave) - np.quantile(_frame_levels(wave), 0.1)),
+        "treble": float(10 * np.log10(treble + 1e-9)),
+        "crest": float(20 * np.log10(peak / np.sqrt(np.mean(wave**2)))),
+    }

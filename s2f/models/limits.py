@@ -1,0 +1,127 @@
+"""How far a predicted face can be trusted: measured on voices that the model has not learned from, also degraded ones.
+
+A *domain* is where the predictions for clean recordings lie; what lies outside is drawn back to the average face. The
+expected *error* of a prediction, its angle to that from a clean recording, is read off recordings that looked alike.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Float32, Shaped
+from safetensors.numpy import save_file
+
+from s2f.metrics.similarity import degrees, unit_rows
+from s2f.models import weights
+from s2f.study.paths import UserError, replacing
+
+FALSE_REFUSALS = 0.01  # share of the clean recordings of held-out speakers that lie outside the domain
+KEPT_VARIANCE = 0.95  # of the predictions, in the directions that the domain distinguishes
+FOLDS = 5
+NEIGHBOURS = 50
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The domain of a voice model, and the errors of its predictions."""
+
+    mean: Float32[np.ndarray, "feature_dim"]
+    directions: Float32[np.ndarray, "kept feature_dim"]  # orthonormal
+    deviations: Float32[np.ndarray, "kept"]  # standard deviation of the predictions along each
+    rest: Float32[np.ndarray, ""]  # ... and along any other direction
+    radius: Float32[np.ndarray, ""]  # distance that FALSE_REFUSALS of the clean recordings exceed
+    signs: Float32[np.ndarray, "recordings signs"]  # of clean and degraded recordings, the distance last
+    errors: Float32[np.ndarray, "recordings"]  # degrees
+    same_speaker: Float32[np.ndarray, ""]  # median angle between the predictions for two recordings (degrees) ...
+    two_speakers: Float32[np.ndarray, ""]  # ... and between those for two speakers
+
+    @classmethod
+    def fit(
+        cls,
+        clean: Float32[np.ndarray, "clips feature_dim"],
+        speakers: Shaped[np.ndarray, "clips"],
+        predicted: Float32[np.ndarray, "recordings feature_dim"],
+        signs: Float[np.ndarray, "recordings others"],
+        errors: Float[np.ndarray, "recordings"],
+    ) -> "Limits":
+        """Fit on held-out speakers.
+
+        Args:
+            clean: predictions for clean recordings, of which the domain is made.
+            speakers: who speaks in each; the radius is taken from out-of-fold distances, a speaker in one fold.
+            predicted: predictions for other clean and degraded recordings.
+            signs: what is known of each of these (`inference.Heard.signs`); NaN where it cannot be.
+            errors: angle of each of these predictions to that of the clean recording (degrees).
+        """
+        codes = pd.factorize(speakers)[0]
+        fold = codes % FOLDS
+        outside = np.concatenate([_distances(clean[fold == k], *_domain(clean[fold != k])) for k in np.unique(fold)])
+        domain = _domain(clean)
+        radius = np.quantile(outside, 1 - FALSE_REFUSALS)
+        signs = np.column_stack([signs, _distances(predicted, *domain) / radius])
+        cosines = unit_rows(clean) @ unit_rows(clean).T
+        pairs = np.tril(np.ones_like(cosines, bool), -1)
+        same = codes[:, None] == codes
+        apart = [degrees(np.median(cosines[pairs & group])) if (pairs & group).any() else 0 for group in (same, ~same)]
+        return cls(*(np.asarray(array, np.float32) for array in (*domain, radius, signs, errors, *apart)))
+
+    def distance(self, features: Float32[np.ndarray, "n feature_dim"]) -> Float[np.ndarray, "n"]:
+        """Distance of predictions from the mean as a share of the radius: beyond 1 they are outside the domain."""
+        found = _distances(features, self.mean, self.directions, self.deviations, self.rest)
+        return found / self.radius
+
+    def drawn_back(self, features: Float32[np.ndarray, "n feature_dim"]) -> Float32[np.ndarray, "n feature_dim"]:
+        """Predictions outside the domain moved towards the mean, to its edge; the others as they are."""
+        share = 1 / np.maximum(self.distance(features), 1)
+        return (self.mean + share[:, None] * (features - self.mean)).astype(np.float32)
+
+    def expected_error(
+        self, signs: Float[np.ndarray, "n others"], predicted: Float32[np.ndarray, "n feature_dim"]
+    ) -> Float[np.ndarray, "n 2"]:
+        """Median and 90th percentile (degrees) of the errors of those recordings that were most like each of these.
+
+        Args:
+            signs: as `fit` takes them.
+            predicted: the prediction for each.
+        """
+        scale = np.nanstd(self.signs, axis=0) + 1e-6
+        queries = np.column_stack([signs, self.distance(predicted)])
+        # A sign that either lacks does not count.
+        squares = np.nansum(np.square((queries[:, None] - self.signs) / scale), axis=2)
+        nearest = np.argsort(squares, axis=1, kind="stable")[:, :NEIGHBOURS]
+        return np.quantile(self.errors[nearest], [0.5, 0.9], axis=1).T
+
+    def save(self, path: str | Path) -> None:
+        """Write the limits as a safetensors file."""
+        with replacing(path) as temporary:
+            save_file({name: np.ascontiguousarray(array) for name, array in vars(self).items()}, temporary)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Limits":
+        """Limits written by `save`; UserError if the file is missing or something else."""
+        arrays = {name: tensor.numpy() for name, tensor in weights.tensors_of(path).items()}
+        if set(arrays) != set(cls.__dataclass_fields__):
+            raise UserError(f"{path} does not hold the limits of a voice model: make it with `dvc repro robustness`.")
+        return cls(**arrays)
+
+
+def _domain(features: Float32[np.ndarray, "clips feature_dim"]) -> tuple:
+    """Mean, main directions, the deviations along them, and that along any other (probabilistic PCA)."""
+    mean = features.mean(axis=0)
+    _, singular, directions = np.linalg.svd(features - mean, full_matrices=False)
+    variances = singular**2 / max(len(features) - 1, 1)
+    share = np.cumsum(variances) / max(variances.sum(), 1e-12)
+    kept = int(np.searchsorted(share, KEPT_VARIANCE)) + 1
+    others = max(features.shape[1] - kept, 1)
+    floor = max(variances[0], 1e-12) * 1e-6
+    rest = np.sqrt(max(variances[kept:].sum() / others, floor))
+    return mean, directions[:kept], np.sqrt(np.maximum(variances[:kept], floor)), rest
+
+
+def _distances(features, mean, directions, deviations, rest) -> Float[np.ndarray, "n"]:
+    """Mahalanobis distance from the mean."""
+    centred = (features - mean).astype(float)
+    along = centred @ directions.T
+    off = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+    return np.sqrt(((along / deviations) ** 2).sum(axis=1) + off / rest**2)
