@@ -34,7 +34,7 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(f"s2f: {error}", err=True)
+        typer.echo(printable(f"s2f: {error}"), err=True)
         raise typer.Exit(2) from None
 
 
@@ -53,7 +53,8 @@ def main(
     """Average faces that go with voices, and the study that measures how far they can be trusted."""
 
 
-@app.command()
+# A recording may be called -1nRm.wav, as YouTube's are.
+@app.command(context_settings={"ignore_unknown_options": True})
 def face(
     recording: Annotated[Path, typer.Argument(metavar="REC.wav", help="One voice, 6 s or more.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write, a .png file.")],
@@ -64,25 +65,32 @@ def face(
     with refusing():
         if out.suffix.lower() != ".png":
             raise UserError(f"{out} does not end in .png: name a PNG file.")
+        if out.is_dir():
+            raise UserError(f"{out} is a folder: name a file.")
         if not out.parent.is_dir():
             raise UserError(f"The folder {out.parent} does not exist: make it first.")
+        if not os.access(out.parent, os.W_OK):
+            raise UserError(f"The folder {out.parent} cannot be written: name a file in another.")
         if not 0 <= exaggeration <= 5:
             raise UserError(f"--exaggeration {exaggeration} is not between 0 and 5.")
         folder = paths.study().models if models is None else models
 
         from s2f.models import inference
-        from s2f.signal import audio, images
+        from s2f.signal import images
 
         wave = inference.read_recording(recording)
-        drawn = inference.Speech2Face.load(folder).face(wave, exaggeration)
-        images.save_png(drawn.image, out, Description=CAVEAT, Software=f"s2f {metadata.version('s2f')}")
+        drawn = inference.Speech2Face.load(folder).face(wave, exaggeration, recording)
+        right = reliability(folder.parent / "results")
+        try:
+            images.save_png(drawn.image, out, Description=CAVEAT, Software=f"s2f {metadata.version('s2f')}")
+        except OSError as error:
+            raise UserError(f"{out} cannot be written ({error.strerror}): name another place.") from None
+        typer.echo(printable(f"{out}\n{CAVEAT}\n{right}\n{drawn.uncertainty}"))
 
-        typer.echo(f"{out}\n{CAVEAT}\n{reliability(folder.parent / 'results')}")
-        seconds = len(wave) / audio.SAMPLE_RATE
-        if seconds > inference.SEGMENT_SECONDS:
-            typer.echo(drawn.spread)
-        else:  # no parts to compare, and the spread would be a reassuring zero
-            typer.echo(f"Warning: {seconds:.1f} s of voice say little of a face: give 6 s.", err=True)
+
+def printable(text: str) -> str:
+    """The text with what a terminal cannot show, such as a file name in another encoding, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def reliability(results: Path) -> str:

@@ -15,6 +15,7 @@
     probes            negative controls and dose-response experiments
     protocols         matching, verification and retrieval by trial lists
     retrieval         ranks, recall and its chance level
+    robustness        what degraded copies of recordings change
     search            exact ranks in galleries of millions; an approximate index
     similarity        scores between embeddings; distance from the true one
     verification      AUC and equal error rate

@@ -31,6 +31,8 @@ LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows w
 READ_SECONDS = 60, 600  # of a longer file: more only where there is little speech in the first, and never an hour
 # The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
 SEGMENT_SECONDS = 3.0
+# What tells how far a prediction can be trusted: `signal.speech.quality`, and the angle between the halves.
+SIGNS = ("dynamics", "treble", "crest", "halves")
 # The stage that makes each file of a models folder.
 STAGES = {
     "voice.safetensors": "train",

@@ -6,6 +6,7 @@ would need.
     census     who lives in a corpus
     controls   voice less image, equivalence, and what survives a change
     doses      the face at each step of a change of the voice
+    errors     errors of a model beside those that it expected
     forest     metrics by group with intervals
     lineups    line-up risk
     pictures   rows of faces and spectrograms

@@ -95,12 +95,12 @@ class Kind(NamedTuple):
 
 # In the order in which a recording meets them.
 KINDS = {
-    "reverberation": Kind(reverberation, (0.3, 0.6, 1.2), "s of decay by 60 dB", 0.3),
-    "noise": Kind(noise, (40.0, 30.0, 20.0, 10.0, 5.0), "dB above the noise", 0.5),
+    "reverberation": Kind(reverberation, (0.3, 0.6, 1.2), "s", 0.3),
+    "noise": Kind(noise, (40.0, 30.0, 20.0, 10.0, 5.0), "dB", 0.5),
     "level": Kind(level, (-20.0, -40.0), "dB", 0.0),
-    "clipping": Kind(clipping, (6.0, 12.0, 20.0), "dB cut off", 0.2),
-    "telephone": Kind(telephone, (7.0, 3.4), "kHz of bandwidth", 0.3),
-    "codec": Kind(codec, (64.0, 32.0, 16.0), "kbit/s", 0.05),  # coding takes longer than a step of the training
+    "clipping": Kind(clipping, (6.0, 12.0, 20.0), "dB", 0.2),
+    "telephone": Kind(telephone, (7.0, 4.0, 3.4), "kHz", 0.35),
+    "codec": Kind(codec, (64.0, 32.0, 16.0), "kbit/s", 0.08),  # coding takes longer than a step of the training
 }
 
 
@@ -138,6 +138,8 @@ def vary(
         wave = waves[row].astype(np.float32) / FULL_SCALE
         for name, kind in KINDS.items():
             if draw.random() < kind.chance:
-                wave = degrade(wave, name, draw.uniform(*sorted((kind.severities[0], kind.severities[-1]))), draw)
+                steps = kind.severities
+                severity = np.interp(draw.uniform(0, len(steps) - 1), range(len(steps)), steps)
+                wave = degrade(wave, name, float(severity), draw)
         varied[row] = to_int16(speech.levelled(wave))
     return varied

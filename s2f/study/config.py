@@ -235,6 +235,17 @@ class VoiceProbes(Measured):
     population: Count
 
 
+class Robustness(Measured):
+    """Degraded copies of recordings: `severities` by kind (`s2f.signal.degradation.KINDS`)."""
+
+    section: ClassVar = "robustness"
+
+    speakers: Annotated[int, Field(ge=5)]
+    validation_speakers: Annotated[int, Field(ge=5)]
+    severities: Annotated[dict[str, Annotated[list[float], Field(min_length=1)]], Field(min_length=1)]
+    workers: Count
+
+
 class FeatureSpace(Measured):
     """Exaggeration, failures, and maps of the feature space."""
 
@@ -421,6 +432,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
         Evaluate,
         SameSpeaker,
         VoiceProbes,
+        Robustness,
         FeatureSpace,
         Audit,
         Controls,

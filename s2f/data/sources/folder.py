@@ -64,7 +64,7 @@ class Folder(Section):
 # What such a study may hold: all that does not ask for the truth of a synthetic world.
 SECTIONS: dict[str, type[Section]] = {"data": Folder} | {
     name: config.SECTIONS[name]
-    for name in ("face_model", "train", "predict", "evaluate", "audit", "retrieval", "matching", "report")
+    for name in ("face_model", "train", "predict", "evaluate", "robustness", "audit", "retrieval", "matching", "report")
 }
 
 

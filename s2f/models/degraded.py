@@ -1,0 +1,71 @@
+"""What the voice model makes of degraded copies of recordings."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, Int16
+
+from s2f.models import inference
+from s2f.signal import degradation
+from s2f.signal.audio import FULL_SCALE
+from s2f.study import blocks
+from s2f.study.paths import UserError
+
+CLEAN = "clean"
+BLOCK = 8  # recordings a job
+
+
+def hear(
+    models: Path, waves: Int16[np.ndarray, "clips samples"], conditions: pd.DataFrame, seed: int, workers: int
+) -> tuple[pd.DataFrame, Float32[np.ndarray, "rows feature_dim"]]:
+    """Degrade each recording in each condition, and hear the copies as any recording is heard.
+
+    Args:
+        models: folder of the models.
+        waves: recordings at 16 kHz.
+        conditions: columns `kind` and `severity` (`conditions`).
+        seed: of noise and rooms; those of a recording do not hang on the others.
+        workers: number of processes; it does not affect the result.
+
+    Returns:
+        A row a copy, recording by recording: `clip` (row of `waves`), `kind`, `severity`, `refused` (no speech was found)
+        and the signs of `inference.Heard`; and the predictions, NaN where the copy was refused.
+    """
+    rows = [range(start, min(start + BLOCK, len(waves))) for start in range(0, len(waves), BLOCK)]
+    jobs = [partial(_hear, models, waves[part.start : part.stop], part.start, conditions, seed) for part in rows]
+    tables, features = zip(*blocks.compute(jobs, workers), strict=True)
+    return pd.concat(tables, ignore_index=True), np.concatenate(features)
+
+
+def conditions(severities: dict[str, list[float]]) -> pd.DataFrame:
+    """The table of conditions, from the severities of each kind; the first is the recording as it is."""
+    rows = [(CLEAN, 0.0)] + [(kind, severity) for kind, steps in severities.items() for severity in steps]
+    return pd.DataFrame(rows, columns=["kind", "severity"])
+
+
+def names(copies: pd.DataFrame) -> list[str]:
+    """What each copy is called: its kind, with the severity in the unit of the kind."""
+    units = {kind: made.unit for kind, made in degradation.KINDS.items()}
+    return [
+        CLEAN if row.kind == CLEAN else f"{row.kind} {row.severity:g} {units[row.kind]}" for row in copies.itertuples()
+    ]
+
+
+def _hear(models, waves, first, conditions, seed):
+    encoder, crop = inference.listener(models), inference.read_facts(models)["seconds"]
+    dim = encoder.config.feature_dim
+    rows, features = [], []
+    for number, wave in enumerate(waves.astype(np.float32) / FULL_SCALE, first):
+        for row, (kind, severity) in enumerate(conditions.itertuples(index=False)):
+            draw = np.random.default_rng([seed, number, row])
+            copy = wave if kind == CLEAN else degradation.degrade(wave, kind, severity, draw)
+            try:
+                heard = inference.hear(encoder, crop, copy, f"recording {number}")
+                signs, feature = heard.signs, heard.feature
+            except UserError:
+                signs, feature = np.full(len(inference.SIGNS), np.nan), np.full(dim, np.nan, np.float32)
+            rows.append((number, kind, severity, bool(np.isnan(feature).any()), *signs))
+            features.append(feature)
+    return pd.DataFrame(rows, columns=["clip", "kind", "severity", "refused", *inference.SIGNS]), np.stack(features)
