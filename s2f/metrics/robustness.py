@@ -97,9 +97,7 @@ def shifts(
 
 def beyond(shifted: pd.DataFrame) -> list[str]:
     """A sentence for each trait that a condition moves: by more than the interval of the mean, and not by chance."""
-    moved = shifted[
-        (shifted["value"].abs() > shifted["own_interval"]) & ((shifted["low"] > 0) | (shifted["high"] < 0))
-    ]
+    moved = shifted[(shifted["value"].abs() > shifted["own_interval"]) & ((shifted["low"] > 0) | (shifted["high"] < 0))]
     return [
         f"{row.condition} moves {row.trait} of {row.of} by {row.value:+.2f} [{row.low:+.2f}, {row.high:+.2f}]."
         for row in moved.itertuples()

@@ -30,8 +30,8 @@ def hear(
         workers: number of processes; it does not affect the result.
 
     Returns:
-        A row a copy, recording by recording: `clip` (row of `waves`), `kind`, `severity`, `refused` (no speech was found)
-        and the signs of `inference.Heard`; and the predictions, NaN where the copy was refused.
+        A row a copy, recording by recording: `clip` (row of `waves`), `kind`, `severity`, `refused` (no speech was
+        found) and the signs of `inference.Heard`; and the predictions, NaN where the copy was refused.
     """
     rows = [range(start, min(start + BLOCK, len(waves))) for start in range(0, len(waves), BLOCK)]
     jobs = [partial(_hear, models, waves[part.start : part.stop], part.start, conditions, seed) for part in rows]

@@ -225,9 +225,9 @@ class Face:
         median, high = self.error
         same, others = self.yardstick
         sentences = [
-            f"From {self.heard.seconds:.1f} s of speech. Faces from recordings like this one are {median:.0f} degrees off "
-            f"(one in ten: more than {high:.0f}), where two recordings of one speaker lie {same:.0f} degrees apart and "
-            f"those of two speakers {others:.0f}."
+            f"From {self.heard.seconds:.1f} s of speech. Faces from recordings like this one are {median:.0f} degrees "
+            f"off (one in ten: more than {high:.0f}), where two recordings of one speaker lie {same:.0f} degrees apart "
+            f"and those of two speakers {others:.0f}."
         ]
         if self.measures:
             width = max((high - low) / low for low, high in self.measures.values())

@@ -118,8 +118,8 @@ def quality(speech: Int16[np.ndarray, "samples"]) -> dict[str, float]:
 
     Returns:
         `dynamics`, by how much (dB) the quietest tenth of the frames lies below the whole: small in noise and
-        reverberation; `treble`, the power above 4 kHz relative to all (dB): small after a telephone or a codec; `crest`,
-        by how much the peaks stand out (dB): small after clipping.
+        reverberation; `treble`, the power above 4 kHz relative to all (dB): small after a telephone or a codec;
+        `crest`, by how much the peaks stand out (dB): small after clipping.
     """
     wave = speech.astype(np.float32) / FULL_SCALE
     power = np.square(np.abs(np.fft.rfft(wave)))

@@ -48,6 +48,7 @@ def _with_zero(steps: list[float]) -> list[float]:
 
 
 Steps = Annotated[list[float], AfterValidator(_with_zero)]
+Severities = Annotated[list[float], Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -236,13 +237,18 @@ class VoiceProbes(Measured):
 
 
 class Robustness(Measured):
-    """Degraded copies of recordings: `severities` by kind (`s2f.signal.degradation.KINDS`)."""
+    """Degraded copies of recordings: the severities of each kind of `s2f.signal.degradation.KINDS`, in its unit."""
 
     section: ClassVar = "robustness"
 
     speakers: Annotated[int, Field(ge=5)]
     validation_speakers: Annotated[int, Field(ge=5)]
-    severities: Annotated[dict[str, Annotated[list[float], Field(min_length=1)]], Field(min_length=1)]
+    reverberation: Severities
+    noise: Severities
+    level: Severities
+    clipping: Severities
+    telephone: Severities
+    codec: Severities
     workers: Count
 
 
