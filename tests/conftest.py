@@ -1,5 +1,8 @@
 """Shared by all tests: two torch threads, and small sounds made on the spot."""
 
+import math
+from functools import cache
+
 import numpy as np
 import pytest
 import soundfile
@@ -29,6 +32,25 @@ def speech_like(rng):
         syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * np.arange(n) / RATE)
         wave = np.fft.irfft(spectrum, n) * syllables
         return (0.5 * wave / np.abs(wave).max()).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def spoken():
+    """`spoken(seconds, seed=1)`: what a synthetic speaker says at that length; float32, without noise."""
+    from s2f.synthetic import speech
+
+    voice = speech.Voice("en-us", 120.0, 16.5, 150.0, 2.0, 3.0, 0, snr_db=60.0)
+
+    @cache
+    def make(seconds, seed=1):
+        with speech.Espeak() as espeak:
+            text = " ".join(speech.SENTENCES["en-us"][seed:])
+            wave = espeak.say(voice, " ".join([text] * math.ceil(seconds / 20)), seed)[: round(seconds * RATE)]
+        wave = wave.astype(np.float32) / 32768
+        wave.flags.writeable = False
+        return wave
 
     return make
 

@@ -1,0 +1,72 @@
+"""Limits: the domain has the coverage that it states, the outside is drawn back, and like recordings tell the error."""
+
+import numpy as np
+import pytest
+
+from s2f.models import limits
+from s2f.models.limits import Limits
+from s2f.study.paths import UserError
+
+DIM = 24
+SPREAD = np.geomspace(5, 0.1, DIM)
+
+
+def predictions(rng, n):
+    return (3 + rng.normal(size=(n, DIM)) * SPREAD).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(5)
+    signs = rng.uniform(0, 20, (600, 4))
+    errors = 40 - signs[:, 0] + rng.normal(0, 1, 600)  # the first sign tells it
+    return Limits.fit(predictions(rng, 1500), np.arange(1500) // 2, predictions(rng, 600), signs, errors)
+
+
+def test_as_many_clean_recordings_lie_outside_as_stated(fitted):
+    outside = (fitted.distance(predictions(np.random.default_rng(6), 20_000)) > 1).mean()
+    # 1,500 clips put the quantile within 4 standard errors of 0.26 points.
+    assert outside == pytest.approx(limits.FALSE_REFUSALS, abs=4 * 0.0026)
+
+
+def test_what_lies_outside_is_drawn_back_to_the_edge_and_the_rest_is_kept(fitted):
+    near = fitted.mean[None] + 0.1 * SPREAD.astype(np.float32)
+    np.testing.assert_allclose(fitted.drawn_back(near), near, rtol=1e-6)
+    far = fitted.mean[None] + 1000 * SPREAD.astype(np.float32)
+    drawn = fitted.drawn_back(far)
+    np.testing.assert_allclose(fitted.distance(drawn), 1, rtol=1e-4)
+    direction = (drawn - fitted.mean)[0]
+    np.testing.assert_allclose(direction / np.linalg.norm(direction), SPREAD / np.linalg.norm(SPREAD), atol=1e-4)
+
+
+def test_a_direction_in_which_nothing_varied_counts_as_well(fitted):
+    along, across = np.eye(DIM, dtype=np.float32)[[0, -1]]
+    assert fitted.distance((fitted.mean + 5 * across)[None]) > 3 * fitted.distance((fitted.mean + 5 * along)[None])
+
+
+def test_the_expected_error_is_that_of_recordings_alike(fitted):
+    centre = np.repeat(fitted.mean[None], 2, axis=0)
+    signs = np.array([[2.0, 10, 10, 10], [18.0, 10, 10, 10]])
+    (poor, _), (good, good_90) = fitted.expected_error(signs, centre)
+    assert poor == pytest.approx(38, abs=5) and good == pytest.approx(22, abs=5)
+    assert good_90 > good
+
+
+def test_a_sign_that_is_not_known_does_not_count(fitted):
+    signs = np.array([[18.0, 10, 10, np.nan]])
+    assert fitted.expected_error(signs, fitted.mean[None])[0, 0] == pytest.approx(22, abs=5)
+
+
+def test_limits_are_read_back(fitted, tmp_path):
+    fitted.save(tmp_path / "limits.safetensors")
+    loaded = Limits.load(tmp_path / "limits.safetensors")
+    far = predictions(np.random.default_rng(8), 5) * 9
+    np.testing.assert_array_equal(loaded.drawn_back(far), fitted.drawn_back(far))
+
+
+def test_another_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no file of weights"):
+        Limits.load(tmp_path / "none.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not a safetensors file"):
+        Limits.load(tmp_path / "cut.safetensors")

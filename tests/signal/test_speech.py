@@ -1,0 +1,110 @@
+"""One way from a recording to the model: level, offset, silence and channels change nothing; no voice is no speech."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2f.signal import speech
+from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE
+from s2f.study.paths import UserError
+
+
+def power_db(wave):
+    return 10 * np.log10(np.mean(np.square(wave, dtype=float)))
+
+
+def isolated(wave):
+    return speech.isolate(np.asarray(wave, np.float32)).astype(float) / FULL_SCALE
+
+
+def assert_same(wave, reference, db):
+    """Nearly all of one wave is that of the other: what differs is `db` below it; they may be moved by a little."""
+    length = min(len(wave), len(reference))
+    assert length > 0.95 * max(len(wave), len(reference))
+    spectra = [np.fft.rfft(part[:length], 2 * length) for part in (wave, reference)]
+    shift = np.argmax(np.fft.irfft(spectra[0].conj() * spectra[1]))
+    moved = np.roll(np.append(wave[:length], np.zeros(length)), shift)[:length]
+    overlap = slice(SAMPLE_RATE // 4, length - SAMPLE_RATE // 4)
+    assert power_db(moved[overlap] - reference[:length][overlap]) < power_db(reference) - db
+
+
+@settings(max_examples=10)
+@given(gain_db=st.floats(-45.0, 20.0), offset=st.floats(-0.3, 0.3))
+def test_level_and_offset_change_nothing(gain_db, offset, spoken):
+    wave = spoken(4)
+    changed = wave * 10 ** (gain_db / 20) + offset
+    # Only rounding to 16 bits lies between them: 98 dB below full scale, some 75 dB below the speech.
+    assert_same(isolated(changed), isolated(wave), 60)
+
+
+@pytest.mark.parametrize("before", [0.5, 10.0, 61.0])
+@pytest.mark.parametrize("after", [0.0, 7.0])
+def test_silence_around_speech_changes_nothing(before, after, spoken):
+    wave = spoken(4)
+    padded = np.concatenate([np.zeros(round(SAMPLE_RATE * before)), wave, np.zeros(round(SAMPLE_RATE * after))])
+    # The detector has a memory, so an edge may move by a few of its frames of 32 ms.
+    assert len(isolated(padded)) == pytest.approx(len(isolated(wave)), abs=5 * 512)
+
+
+def test_pauses_between_words_are_cut_out(spoken):
+    wave = spoken(4)
+    parts = np.split(wave, range(SAMPLE_RATE, len(wave), SAMPLE_RATE))
+    paused = np.concatenate([piece for part in parts for piece in (part, np.zeros(SAMPLE_RATE, np.float32))])
+    assert len(isolated(paused)) == pytest.approx(len(isolated(wave)), rel=0.05)
+
+
+def test_speech_comes_out_at_one_level(spoken):
+    for gain in (0.01, 0.3):
+        assert power_db(isolated(spoken(4) * gain)) == pytest.approx(speech.LEVEL_DB, abs=1.0)
+
+
+def test_the_same_recording_gives_the_same_samples(spoken):
+    np.testing.assert_array_equal(speech.isolate(spoken(3)), speech.isolate(spoken(3)))
+
+
+def no_speech():
+    rng, time = np.random.default_rng(0), np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
+    white = rng.standard_normal(len(time))
+    pink = np.fft.irfft(np.fft.rfft(white) / np.sqrt(np.maximum(np.arange(len(time) // 2 + 1), 1)))
+    hum = sum(np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 9))
+    chords = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277, 330)) * np.exp(-3 * (time % 0.5))
+    return {
+        "nothing": np.zeros(len(time)),
+        "only an offset": np.full(len(time), 0.3),
+        "a muted microphone": rng.integers(-3, 4, len(time)) / FULL_SCALE,
+        "white noise": 0.1 * white,
+        "pink noise": 0.1 * pink / pink.std(),
+        "hum": 0.1 * hum,
+        "a tone": 0.3 * np.sin(2 * np.pi * 440 * time),
+        "a sweep": 0.3 * np.sin(2 * np.pi * (100 + 300 * time) * time),
+        "chords": 0.1 * chords,
+        "clicks": (np.arange(len(time)) % 4000 == 0).astype(float),
+        "one sample": np.ones(1),
+        "no sample": np.zeros(0),
+    }
+
+
+@pytest.mark.parametrize("name", no_speech())
+def test_what_is_no_speech_is_refused_by_name(name):
+    with pytest.raises(UserError, match="No speech was found in memo.wav"):
+        speech.isolate(no_speech()[name].astype(np.float32), "memo.wav")
+
+
+def test_too_little_speech_is_refused_with_how_much_there_is(spoken):
+    with pytest.raises(UserError, match=r"Only 0\.[0-4] s of speech was found"):
+        speech.isolate(np.append(spoken(4)[: round(0.45 * SAMPLE_RATE)], np.zeros(SAMPLE_RATE, np.float32)))
+
+
+def test_signs_of_quality_follow_what_was_done(spoken):
+    wave, rng = spoken(5), np.random.default_rng(1)
+    noisy = wave + rng.standard_normal(len(wave)) * np.sqrt(np.mean(wave**2)) * 10 ** (-5 / 20)
+    spectrum = np.fft.rfft(wave)
+    spectrum[len(spectrum) // 2 :] = 0
+    dull = np.fft.irfft(spectrum, len(wave))
+    clipped = np.clip(wave, -0.1 * np.abs(wave).max(), 0.1 * np.abs(wave).max())
+    plain = speech.quality(speech.isolate(wave))
+    changed = [speech.quality(speech.isolate(part.astype(np.float32))) for part in (noisy, dull, clipped)]
+    assert changed[0]["dynamics"] < plain["dynamics"] - 5
+    assert changed[1]["treble"] < plain["treble"] - 20
+    assert changed[2]["crest"] < plain["crest"] - 5
