@@ -76,10 +76,10 @@ def face(
         folder = paths.study().models if models is None else models
 
         from s2f.models import inference
-        from s2f.signal import images
+        from s2f.signal import images, speech
 
-        wave = inference.read_recording(recording)
-        drawn = inference.Speech2Face.load(folder).face(wave, exaggeration, recording)
+        spoken = speech.read(recording, inference.LONGEST_SECONDS)
+        drawn = inference.Speech2Face.load(folder).face(spoken, exaggeration)
         right = reliability(folder.parent / "results")
         try:
             images.save_png(drawn.image, out, Description=CAVEAT, Software=f"s2f {metadata.version('s2f')}")

@@ -201,8 +201,10 @@ def test_figures_lead_to_their_full_size_and_are_shown_with_their_own(report):
 def test_a_figure_in_the_page_looks_like_its_file_and_takes_less(study, curve):
     steps = np.linspace(0, 1, 900)
     surface = (127 * (1 + np.sin(20 * steps[:, None]) * np.cos(31 * steps))).astype(np.uint8)
-    pixels = 255 * (surface > 127).astype(np.uint8) if curve else surface + np.random.default_rng(1).integers(
-        0, 6, surface.shape, dtype=np.uint8
+    pixels = (
+        255 * (surface > 127).astype(np.uint8)
+        if curve
+        else surface + np.random.default_rng(1).integers(0, 6, surface.shape, dtype=np.uint8)
     )
     file = study / "results/figures/evaluate/noise.png"
     Image.fromarray(np.stack([pixels, pixels // 2, 255 - pixels], -1)).save(file)

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float32, Int16
 
 from s2f.models import inference
-from s2f.signal import degradation
+from s2f.signal import degradation, speech
 from s2f.signal.audio import FULL_SCALE
 from s2f.study import blocks
 from s2f.study.paths import UserError
@@ -62,7 +62,7 @@ def _hear(models, waves, first, conditions, seed):
             draw = np.random.default_rng([seed, number, row])
             copy = wave if kind == CLEAN else degradation.degrade(wave, kind, severity, draw)
             try:
-                heard = inference.hear(encoder, crop, copy, f"recording {number}")
+                heard = inference.hear(encoder, crop, speech.isolate(copy))
                 signs, feature = heard.signs, heard.feature
             except UserError:
                 signs, feature = np.full(len(inference.SIGNS), np.nan), np.full(dim, np.nan, np.float32)

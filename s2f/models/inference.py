@@ -19,7 +19,7 @@ from s2f.models.face_decoder import FaceDecoder
 from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.limits import Limits
 from s2f.models.voice_encoder import VoiceEncoder, for_inference
-from s2f.signal import audio, speech
+from s2f.signal import speech
 from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram
 from s2f.signal.landmarks import MEASURES, measures
 from s2f.study.numbers import finite
@@ -28,7 +28,6 @@ from s2f.study.precision import fast_dtype
 
 FACE_BATCH = 256  # photographs or drawn faces at a time
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
-READ_SECONDS = 60, 600  # of a longer file: more only where there is little speech in the first, and never an hour
 # The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
 SEGMENT_SECONDS = 3.0
 # What tells how far a prediction can be trusted: `signal.speech.quality`, and the angle between the halves.
@@ -183,25 +182,21 @@ class Heard:
         return np.array([*self.quality.values(), self.apart])
 
 
-def hear(encoder: VoiceEncoder, crop_seconds: float, wave: Float32[np.ndarray, "samples"], name: str | Path) -> Heard:
-    """Predict the face feature from the speech in a recording, on the CPU.
+def hear(encoder: VoiceEncoder, crop_seconds: float, spoken: Int16[np.ndarray, "samples"]) -> Heard:
+    """Predict the face feature from speech, on the CPU.
 
     Args:
         encoder: the voice encoder.
         crop_seconds: length of a training crop; less speech is repeated.
-        wave: the recording at 16 kHz; of its speech, the first 30 s are heard.
-        name: of the recording, for errors.
-
-    Raises:
-        UserError: if no speech is found in it.
+        spoken: speech as `signal.speech` isolates it; the first 30 s are heard.
     """
-    spoken = speech.isolate(wave, name)[: round(LONGEST_SECONDS * SAMPLE_RATE)]
+    spoken = spoken[: round(LONGEST_SECONDS * SAMPLE_RATE)]
     whole = fit_length(spoken, max(len(spoken), round(crop_seconds * SAMPLE_RATE)))
     half = max(len(spoken) // 2, round(SEGMENT_SECONDS * SAMPLE_RATE))
-    # Halves of a shorter recording would both be the whole, and zero degrees would reassure.
+    # Of a shorter recording both halves would be the whole, and zero degrees would reassure.
     parts = np.stack([spoken[:half], spoken[-half:]]) if half < len(spoken) else np.empty((0, half), np.int16)
     with torch.inference_mode():
-        feature = encoder(spectrogram(torch.from_numpy(whole)[None])).numpy()[0]
+        feature = encoder(spectrogram(torch.tensor(whole)[None])).numpy()[0]
         halves = encoder(spectrogram(torch.from_numpy(parts))).numpy() if len(parts) else np.empty((0, len(feature)))
     return Heard(len(spoken) / SAMPLE_RATE, feature, halves.astype(np.float32), speech.quality(spoken))
 
@@ -266,22 +261,20 @@ class Speech2Face:
         return cls(listener(models), decoder, read_facts(models), limits)
 
     def face(
-        self,
-        wave: Float32[np.ndarray, "samples"],
-        exaggeration: float = 0.0,
-        name: str | Path = "the recording",
+        self, recording: Int16[np.ndarray, "samples"] | Float32[np.ndarray, "samples"], exaggeration: float = 0.0
     ) -> Face:
         """The average face that goes with the voice in a recording.
 
         Args:
-            wave: the recording at 16 kHz, as `read_recording` reads it; of its speech, the first 30 s are heard.
+            recording: speech at 16 kHz in 16 bits, as `speech.read` and every corpus give it; or any recording in
+                float32, in which speech is found first. Its first 30 s are heard.
             exaggeration: k of v + k (v - mean): how much further away from the average face the face is drawn.
-            name: of the recording, for errors.
 
         Raises:
             UserError: if no speech is found in the recording.
         """
-        heard = hear(self.voice_encoder, self.facts["seconds"], wave, name)
+        spoken = recording if recording.dtype == np.int16 else speech.isolate(recording)
+        heard = hear(self.voice_encoder, self.facts["seconds"], spoken)
         feature = self.limits.drawn_back(heard.feature[None])
         mean = np.array(self.facts["mean_feature"], np.float32)
         exaggerated = feature + np.float32(exaggeration) * (feature - mean)
@@ -303,19 +296,6 @@ class Speech2Face:
 def listener(models: str | Path) -> VoiceEncoder:
     """The trained voice encoder of a folder of models, made ready for one recording at a time on the CPU."""
     return for_inference(_voice_encoder(models), torch.float32)
-
-
-def read_recording(path: str | Path) -> Float32[np.ndarray, "samples"]:
-    """A sound file as `Speech2Face.face` takes it: so much of its start that 30 s of speech are in it, if they are.
-
-    Raises:
-        UserError: for a file that is no sound.
-    """
-    for seconds in READ_SECONDS:
-        wave = audio.read(path, seconds)
-        if len(wave) < round(seconds * SAMPLE_RATE) or speech.seconds_of(wave) >= LONGEST_SECONDS:
-            break
-    return wave
 
 
 def write_facts(models: str | Path, seconds: float, face_features: Float32[np.ndarray, "photos feature_dim"]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int16
 
+from s2f.signal import audio
 from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE, to_int16
 from s2f.study.paths import UserError
 
@@ -52,12 +53,27 @@ def isolate(
     return to_int16(levelled(speech))
 
 
-def seconds_of(wave: Float32[np.ndarray, "samples"]) -> float:
-    """Seconds of speech in a recording (16 kHz); 0 where `isolate` would refuse it."""
-    try:
-        return len(isolate(wave)) / SAMPLE_RATE
-    except UserError:
-        return 0.0
+def read(path: str | Path, seconds: int | float) -> Int16[np.ndarray, "speech_samples"]:
+    """The first seconds of speech in a sound file (`isolate`); fewer where it holds fewer.
+
+    Of a file, twenty times as much is searched at most, and first twice as much: an hour of sound is never decoded.
+
+    Raises:
+        UserError: if the file is no sound, or no speech is found in it.
+    """
+    wanted = round(seconds * SAMPLE_RATE)
+    for searched in (2 * seconds, 20 * seconds):
+        wave = audio.read(path, searched)
+        whole = len(wave) < round(searched * SAMPLE_RATE)
+        try:
+            speech = isolate(wave, path)
+        except UserError:
+            if whole or searched > 2 * seconds:
+                raise
+            continue
+        if whole or len(speech) >= wanted:
+            break
+    return speech[:wanted]
 
 
 def _high_passed(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:

@@ -69,6 +69,11 @@ RULES = (
     ),
     Rule(("voice_probes.speakers", TEST), _at_most, "they are test speakers"),
     Rule(("voice_probes.speakers",), lambda speakers: speakers % 2 == 0, "there are as many women as men"),
+    Rule(("robustness.speakers", TEST), _at_most, "they are test speakers"),
+    Rule(("robustness.validation_speakers", "data.val_speakers"), _at_most, "they are validation speakers"),
+    Rule(("robustness.telephone",), lambda khz: all(1 <= k < 8 for k in khz), "the band must lie within 1 and 8 kHz"),
+    Rule(("robustness.codec",), lambda kbits: all(8 < k < 160 for k in kbits), "MP3 takes 8 to 160 kbit/s"),
+    Rule(("robustness.reverberation",), lambda s: all(0.1 <= t <= 5 for t in s), "a room decays in 0.1 to 5 s"),
     Rule(("feature_space.shown", TEST), _at_most, "they are test speakers"),
     Rule(
         ("feature_space.perplexity", TEST),

@@ -48,7 +48,9 @@ def test_a_room_goes_on_sounding_for_its_time(rng):
 @pytest.mark.parametrize("khz", [3.4, 7.0])
 def test_a_telephone_passes_its_band_alone(khz, rng):
     wave = rng.normal(0, 0.1, 3 * SAMPLE_RATE).astype(np.float32)
-    before, after = (np.abs(np.fft.rfft(part)) ** 2 for part in (wave, degradation.degrade(wave, "telephone", khz, draw())))
+    before, after = (
+        np.abs(np.fft.rfft(part)) ** 2 for part in (wave, degradation.degrade(wave, "telephone", khz, draw()))
+    )
     hertz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     band = (hertz > 500) & (hertz < 900 * khz)
     assert after[band].sum() == pytest.approx(before[band].sum(), rel=0.05)

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from s2f.data import corpus, tables
 from s2f.data.corpus import Corpus
 from s2f.data.shards import ShardWriter
-from s2f.signal import audio
+from s2f.signal import audio, speech
 from s2f.signal.canonical import align, canonical_faces, pose
 from s2f.signal.images import read_image
 from s2f.study import config
@@ -54,7 +54,7 @@ class Folder(Section):
     table: str  # of recordings; its folder is where all other names begin
     landmarks: str  # "dlib", or a table with the columns photograph, x0, y0, ..., x67, y67 (px)
     size: Annotated[int, Field(ge=32, le=224, multiple_of=16)]
-    seconds: Seconds  # of a recording, from its beginning
+    seconds: Seconds  # of speech, from the beginning of a recording
     val_share: Share
     test_share: Share
     seed: Seed
@@ -226,7 +226,7 @@ def build(
         folder: where the corpus goes.
         detect: finds the landmarks in pictures.
         size: side of the photographs and of the canonical faces (px).
-        seconds: how much of each recording is kept.
+        seconds: how much of the speech in each recording is kept.
         seed: of the lots that deal people without a split.
         shares: of these people, in validation and in test.
         source: the name of the corpus, as the table of clips has it.
@@ -353,7 +353,7 @@ def _sounds(recordings, photographs, folder, seconds, source, aside) -> pd.DataF
         with ShardWriter(folder, split, SHARD_SAMPLES) as writer:
             for clip in tqdm(members.itertuples(), total=len(members), unit="clip", desc=split):
                 try:
-                    wave = audio.to_int16(audio.read(clip.sound, seconds))
+                    wave = speech.read(clip.sound, seconds)
                 except UserError as error:
                     aside.add("recording", clip.sound, str(error))
                     continue
