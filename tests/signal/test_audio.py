@@ -1,3 +1,4 @@
+import os
 import time
 
 import numpy as np
@@ -164,12 +165,6 @@ def test_nothing_folds_down_from_above_8_khz(tmp_path):
     assert np.abs(both - alone)[400:-400].max() < 1e-3
 
 
-def test_channels_are_averaged(tmp_path, rng):
-    channels = rng.uniform(-0.5, 0.5, (8000, 3)).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", channels, 16_000, "FLOAT")
-    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), channels.mean(axis=1), rtol=0, atol=2**-24)
-
-
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_the_start_of_a_file_is_the_start_of_the_whole(rate, tone):
     path = tone("a.wav", hertz=523, seconds=3, rate=rate)
@@ -183,21 +178,82 @@ def test_more_seconds_than_there_are_give_all(tone):
     assert len(audio.read(tone("a.wav"), seconds=60)) == 16_000
 
 
-def test_float_samples_a_little_over_full_scale_are_clipped(tone):
-    wave = audio.read(tone("a.wav", peak=1.5, subtype="FLOAT"))
-    assert wave.max() == 1 and wave.min() == -1
+@pytest.mark.parametrize("peak", [1.5, 20_000.0])
+def test_float_samples_beyond_full_scale_are_scaled_down(peak, tone):
+    wave = audio.read(tone("a.wav", peak=peak, subtype="FLOAT"))
+    ideal = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    np.testing.assert_allclose(wave, ideal, rtol=0, atol=1e-4)  # no sample hits the peak of the sine exactly
+
+
+def channels_of(wave, *gains):
+    return np.stack([np.float32(gain) * wave for gain in gains], axis=1)
+
+
+@pytest.mark.parametrize(
+    "gains",
+    [(1, -1), (1, -0.9), (1, 0), (0, 0, 1, 0, 0, 0), (0.01, 1)],
+    ids=["opposite", "nearly opposite", "one silent", "centre of 5.1", "one quiet"],
+)
+def test_where_channels_disagree_the_loudest_is_read(gains, tmp_path, speech_like):
+    wave = speech_like(1)
+    soundfile.write(tmp_path / "a.wav", channels_of(wave, *gains), 16_000, "FLOAT")
+    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), wave, rtol=0, atol=2**-24)
+
+
+def test_channels_that_agree_are_averaged(tmp_path, speech_like, rng):
+    channels = channels_of(speech_like(1), 1, 0.9) + rng.normal(0, 0.001, (16_000, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", channels, 16_000, "FLOAT")
+    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), channels.mean(axis=1), rtol=0, atol=2**-24)
+
+
+def streamed(path):
+    """Give a FLAC the header that a pipe leaves: "unknown" (0) samples, in bits 108 to 143 of its STREAMINFO."""
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("seconds", [None, 2, 60])
+def test_a_streamed_flac_without_a_length_is_read_whole(seconds, tone):
+    path = tone("a.flac", seconds=23)
+    whole = audio.read(path)
+    streamed(path)
+    np.testing.assert_array_equal(audio.read(path, seconds), whole[: None if seconds is None else 16_000 * seconds])
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3"])
+def test_of_a_file_that_was_cut_off_the_part_before_is_read(name, tmp_path, rng):
+    soundfile.write(tmp_path / name, rng.normal(0, 0.1, 12 * 16_000), 16_000)
+    whole = audio.read(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: round(0.6 * len(content))])
+    cut = audio.read(tmp_path / name)
+    assert 0.4 * len(whole) < len(cut) < 0.7 * len(whole)
+    # The last block of a lossy codec fades out.
+    np.testing.assert_allclose(cut[:-8000], whole[: len(cut) - 8000], rtol=0, atol=1e-3)
+
+
+def test_a_name_in_any_encoding_is_read(tone):
+    path = tone("a.wav")
+    latin = os.fsdecode(os.fsencode(path.parent) + b"/M\xfcller.wav")
+    os.rename(path, latin)
+    assert len(audio.read(latin)) == 16_000
+
+
+def pipe(path):
+    os.mkfifo(path)
+    return path
 
 
 BAD = {
     "missing": (lambda folder: folder / "none.wav", "no sound file"),
     "folder": (lambda folder: folder, "is a folder"),
-    "empty": (lambda folder: write(folder / "a.wav", []), "lasts 0.000 s"),
-    "empty at 44.1 kHz": (lambda folder: write(folder / "a.wav", [], 44_100), "lasts 0.000 s"),
-    "short": (lambda folder: write(folder / "a.wav", np.full(3199, 0.5)), "at least 0.2 s"),
+    "empty": (lambda folder: write(folder / "a.wav", []), "no samples"),
+    "empty at 44.1 kHz": (lambda folder: write(folder / "a.wav", [], 44_100), "no samples"),
+    "pipe": (lambda folder: pipe(folder / "a.wav"), "is a pipe"),
     "NaN": (lambda folder: write(folder / "a.wav", [0.1, float("nan")] * 8000), "NaN"),
     "infinite": (lambda folder: write(folder / "a.wav", [0.1, float("inf")] * 8000), "infinite"),
-    "silent": (lambda folder: write(folder / "a.wav", np.full(8000, 5e-5)), "silent"),
-    "16-bit scale": (lambda folder: write(folder / "a.wav", np.full(8000, 2e4)), "up to 2e"),
     "odd rate": (lambda folder: write(folder / "a.wav", np.full(8000, 0.5), 22_051), "22051 Hz"),
 }
 
