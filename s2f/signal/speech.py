@@ -42,7 +42,7 @@ def isolate(
     Raises:
         UserError: if the recording is silent, or holds less than 0.5 s of speech.
     """
-    if len(wave) < FRAME or _level(wave - wave.mean(dtype=np.float64)) < QUIET_DB:
+    if len(wave) < FRAME or _level(_centred(wave)) < QUIET_DB:
         raise UserError(f"No speech was found in {name}, which is silent: give a recording of one person speaking.")
     even = levelled(_high_passed(wave))
     pieces = [even[start:end] for start, end in _segments(even)]
@@ -76,10 +76,14 @@ def read(path: str | Path, seconds: int | float) -> Int16[np.ndarray, "speech_sa
     return speech[:wanted]
 
 
+def _centred(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
+    return wave - wave.mean(dtype=np.float64).astype(np.float32)
+
+
 def _high_passed(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
     """The wave without what lies below `HIGH_PASS`: 24 dB an octave, without a change of phase."""
     padded = len(wave) + SAMPLE_RATE // 4  # the filter rings round the ends
-    spectrum = np.fft.rfft(wave - wave.mean(dtype=np.float64), padded)
+    spectrum = np.fft.rfft(_centred(wave), padded)
     power = (np.fft.rfftfreq(padded, 1 / SAMPLE_RATE) / HIGH_PASS) ** 4
     return np.fft.irfft(spectrum * (power / (1 + power)), padded)[: len(wave)].astype(np.float32)
 
