@@ -25,13 +25,13 @@ def hear(
     Args:
         models: folder of the models.
         waves: recordings at 16 kHz.
-        conditions: columns `kind` and `severity` (`conditions`).
+        conditions: see `conditions`.
         seed: of noise and rooms; those of a recording do not hang on the others.
         workers: number of processes; it does not affect the result.
 
     Returns:
-        A row a copy, recording by recording: `clip` (row of `waves`), `kind`, `severity`, `refused` (no speech was
-        found) and the signs of `inference.Heard`; and the predictions, NaN where the copy was refused.
+        A row a copy, recording by recording: `clip` (row of `waves`), the columns of `conditions`, `refused` (no
+        speech was found) and the signs of `inference.Heard`; and the predictions, NaN where the copy was refused.
     """
     rows = [range(start, min(start + BLOCK, len(waves))) for start in range(0, len(waves), BLOCK)]
     jobs = [partial(_hear, models, waves[part.start : part.stop], part.start, conditions, seed) for part in rows]
@@ -40,17 +40,15 @@ def hear(
 
 
 def conditions(severities: dict[str, list[float]]) -> pd.DataFrame:
-    """The table of conditions, from the severities of each kind; the first is the recording as it is."""
-    rows = [(CLEAN, 0.0)] + [(kind, severity) for kind, steps in severities.items() for severity in steps]
-    return pd.DataFrame(rows, columns=["kind", "severity"])
+    """The table of conditions, from the severities of each kind; the first is the recording as it is.
 
-
-def names(copies: pd.DataFrame) -> list[str]:
-    """What each copy is called: its kind, with the severity in the unit of the kind."""
-    units = {kind: made.unit for kind, made in degradation.KINDS.items()}
-    return [
-        CLEAN if row.kind == CLEAN else f"{row.kind} {row.severity:g} {units[row.kind]}" for row in copies.itertuples()
-    ]
+    Columns: `condition`, what it is called; `kind`; `place` of the severity among those of its kind, from 1; `severity`.
+    """
+    rows = [(CLEAN, CLEAN, 1, 0.0)]
+    for kind, steps in severities.items():
+        unit = degradation.KINDS[kind].unit
+        rows += [(f"{kind} {severity:g} {unit}", kind, place, severity) for place, severity in enumerate(steps, 1)]
+    return pd.DataFrame(rows, columns=["condition", "kind", "place", "severity"])
 
 
 def _hear(models, waves, first, conditions, seed):
@@ -58,14 +56,15 @@ def _hear(models, waves, first, conditions, seed):
     dim = encoder.config.feature_dim
     rows, features = [], []
     for number, wave in enumerate(waves.astype(np.float32) / FULL_SCALE, first):
-        for row, (kind, severity) in enumerate(conditions.itertuples(index=False)):
+        for row, condition in enumerate(conditions.itertuples(index=False)):
             draw = np.random.default_rng([seed, number, row])
-            copy = wave if kind == CLEAN else degradation.degrade(wave, kind, severity, draw)
+            clean = condition.kind == CLEAN
+            copy = wave if clean else degradation.degrade(wave, condition.kind, condition.severity, draw)
             try:
                 heard = inference.hear(encoder, crop, speech.isolate(copy))
                 signs, feature = heard.signs, heard.feature
             except UserError:
                 signs, feature = np.full(len(inference.SIGNS), np.nan), np.full(dim, np.nan, np.float32)
-            rows.append((number, kind, severity, bool(np.isnan(feature).any()), *signs))
+            rows.append((number, *condition, bool(np.isnan(feature).any()), *signs))
             features.append(feature)
-    return pd.DataFrame(rows, columns=["clip", "kind", "severity", "refused", *inference.SIGNS]), np.stack(features)
+    return pd.DataFrame(rows, columns=["clip", *conditions.columns, "refused", *inference.SIGNS]), np.stack(features)

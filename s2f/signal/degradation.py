@@ -126,7 +126,7 @@ def vary(
 ) -> Int16[np.ndarray, "clips samples"]:
     """Crops of training recordings, of which a share is degraded, by each kind at its chance and a random severity.
 
-    The level is set again, as `speech.isolate` sets that of a recording.
+    Level and noise floor are set again, as `speech.isolate` sets those of a recording.
 
     Args:
         waves: crops at 16 kHz.
@@ -141,5 +141,5 @@ def vary(
                 steps = kind.severities
                 severity = np.interp(draw.uniform(0, len(steps) - 1), range(len(steps)), steps)
                 wave = degrade(wave, name, float(severity), draw)
-        varied[row] = to_int16(speech.levelled(wave))
+        varied[row] = speech.normalised(wave)
     return varied

@@ -14,7 +14,9 @@ import pandas as pd
 from jaxtyping import Float, Float64, Int16, Shaped
 from scipy.special import softmax
 
+from s2f.signal.audio import FULL_SCALE
 from s2f.signal.landmarks import measures
+from s2f.signal.speech import isolate
 from s2f.study.config import World
 from s2f.study.paths import UserError, replacing, write_json
 from s2f.synthetic import changes, ideal_observer, people, render, retakes, speech
@@ -159,6 +161,6 @@ class Truth:
             return speech.recording(espeak, voice, seconds, seed), voice
 
     def read_aloud(self, text: str, seed: int, **voice) -> Int16[np.ndarray, "samples"]:
-        """The whole text (16 kHz), read by a synthetic voice behind which nobody stands: fields of `speech.Voice`."""
+        """The speech of the whole text (16 kHz), read by a synthetic voice behind which nobody stands: fields of `speech.Voice`."""
         with speech.Espeak() as espeak:
-            return espeak.say(speech.Voice(**voice), text, seed)
+            return isolate(espeak.say(speech.Voice(**voice), text, seed).astype(np.float32) / FULL_SCALE)
