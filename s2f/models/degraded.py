@@ -42,7 +42,7 @@ def hear(
 def conditions(severities: dict[str, list[float]]) -> pd.DataFrame:
     """The table of conditions, from the severities of each kind; the first is the recording as it is.
 
-    Columns: `condition`, what it is called; `kind`; `place` of the severity among those of its kind, from 1; `severity`.
+    Columns: `condition`, its name; `kind`; `place` of the severity among those of its kind, from 1; `severity`.
     """
     rows = [(CLEAN, CLEAN, 1, 0.0)]
     for kind, steps in severities.items():

@@ -161,6 +161,6 @@ class Truth:
             return speech.recording(espeak, voice, seconds, seed), voice
 
     def read_aloud(self, text: str, seed: int, **voice) -> Int16[np.ndarray, "samples"]:
-        """The speech of the whole text (16 kHz), read by a synthetic voice behind which nobody stands: fields of `speech.Voice`."""
+        """The whole text (16 kHz) without pauses, read by a synthetic voice: fields of `speech.Voice`."""
         with speech.Espeak() as espeak:
             return isolate(espeak.say(speech.Voice(**voice), text, seed).astype(np.float32) / FULL_SCALE)
