@@ -5,6 +5,7 @@ torch and the models take seconds to import, so each command imports them when i
 """
 
 import json
+import os
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

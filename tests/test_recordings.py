@@ -1,5 +1,6 @@
 """`s2f face` with real models (untrained weights) on recordings of every kind, good and bad."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from typer.testing import CliRunner
 from s2f import cli
 from s2f.models import inference, voice_encoder, weights
 from s2f.models.face_decoder import SMALL, FaceDecoder
+from s2f.models.limits import Limits
 from s2f.models.voice_encoder import VoiceEncoder
-from s2f.signal import images
+from s2f.signal import images, speech
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,10 @@ def models(tmp_path_factory):
     weights.save(folder / "voice.safetensors", **proof, encoder=VoiceEncoder(voice_encoder.SMALL))
     weights.save(folder / "face.safetensors", **proof, decoder=decoder)
     inference.write_facts(folder, 3.0, np.zeros((2, SMALL.feature_dim), np.float32))
+    rng = np.random.default_rng(0)
+    predicted = rng.normal(size=(60, SMALL.feature_dim)).astype(np.float32)
+    made = Limits.fit(predicted, np.arange(60) // 2, predicted, rng.normal(size=(60, 4)), np.full(60, 9.0))
+    made.save(folder / "limits.safetensors")
     return folder
 
 
@@ -40,13 +46,15 @@ def draw(recording, out, models):
         ("b.flac", 44_100, 2, 4),
         ("c.mp3", 8_000, 2, 5),
         ("d.ogg", 48_000, 1, 3),
-        ("e.wav", 16_000, 1, 1),
+        ("e.wav", 16_000, 1, 2),
+        ("-1nRm.wav", 16_000, 1, 4),
     ],
 )
-def test_any_format_rate_and_length_gives_a_face(name, rate, channels, seconds, models, tmp_path, speech_like):
-    wave = np.interp(np.linspace(0, 1, rate * seconds), np.linspace(0, 1, 16_000 * seconds), speech_like(seconds))
-    soundfile.write(tmp_path / name, np.stack([wave] * channels, axis=1), rate)
-    result = draw(tmp_path / name, tmp_path / "face.png", models)
+def test_any_format_rate_and_length_gives_a_face(name, rate, channels, seconds, models, tmp_path, spoken, monkeypatch):
+    wave = np.interp(np.linspace(0, 1, rate * seconds), np.linspace(0, 1, 16_000 * seconds), spoken(seconds))
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(name, np.stack([wave] * channels, axis=1), rate)
+    result = draw(name, tmp_path / "face.png", models)
     assert result.exit_code == 0, result.output
     assert images.read_image(tmp_path / "face.png").shape == (64, 64, 3)
     assert "not" in cli.CAVEAT and cli.CAVEAT in result.stdout
@@ -54,11 +62,13 @@ def test_any_format_rate_and_length_gives_a_face(name, rate, channels, seconds, 
 
 def bad_files(folder):
     rate = 16_000
+    soundfile.write(folder / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 3 * rate), rate)
+    os.mkfifo(folder / "pipe.wav")
     soundfile.write(folder / "silence.wav", np.zeros(3 * rate), rate)
     soundfile.write(folder / "empty.wav", np.zeros(0), rate)
     soundfile.write(folder / "nan.wav", np.full(3 * rate, np.nan), rate, subtype="FLOAT")
     (folder / "text.wav").write_text("this is no recording")
-    return [folder / f"{name}.wav" for name in ("silence", "empty", "nan", "text", "missing")]
+    return [folder / f"{name}.wav" for name in ("silence", "noise", "pipe", "empty", "nan", "text", "missing")]
 
 
 def test_what_is_no_voice_is_one_sentence_and_exit_code_2(models, tmp_path):
@@ -69,8 +79,8 @@ def test_what_is_no_voice_is_one_sentence_and_exit_code_2(models, tmp_path):
         assert not (tmp_path / "face.png").exists()
 
 
-def test_a_missing_model_is_one_sentence_with_the_command_that_makes_it(tmp_path, speech_like):
-    soundfile.write(tmp_path / "a.wav", speech_like(3), 16_000)
+def test_a_missing_model_is_one_sentence_with_the_command_that_makes_it(tmp_path, spoken):
+    soundfile.write(tmp_path / "a.wav", spoken(3), 16_000)
     result = draw(tmp_path / "a.wav", tmp_path / "face.png", tmp_path)
     assert result.exit_code == 2 and "dvc repro" in result.stderr and not (tmp_path / "face.png").exists()
 
@@ -83,3 +93,48 @@ def test_ten_published_recordings_give_faces(models, tmp_path):
     for recording in recordings:
         result = draw(recording, tmp_path / "face.png", models)
         assert result.exit_code == 0, (recording.name, result.output)
+
+
+def test_level_silence_offset_and_channels_do_not_change_the_face(models, tmp_path, spoken):
+    """The faults that microphones have; only rounding to 16 bits and the edges of pauses remain."""
+    wave, rate = spoken(6), 16_000
+    silence = np.zeros(10 * rate, np.float32)
+    copies = {
+        "quiet": 0.01 * wave,
+        "offset": 0.5 * wave + 0.2,
+        "late": np.append(silence, wave),
+        "early": np.append(wave, silence),
+        "opposite": np.stack([wave, -wave], axis=1),
+        "left": np.stack([wave, 0 * wave], axis=1),
+    }
+    soundfile.write(tmp_path / "clean.wav", wave, rate)
+    system = inference.Speech2Face.load(models)
+    clean = system.face(speech.read(tmp_path / "clean.wav", 30)).feature
+    other = system.face(speech.isolate(spoken(6, seed=3))).feature
+    for name, copy in copies.items():
+        soundfile.write(tmp_path / f"{name}.flac", copy, rate)
+        moved = system.face(speech.read(tmp_path / f"{name}.flac", 30)).feature
+        # Untrained weights: the yardstick is how far other sentences of the same voice move the feature.
+        assert np.linalg.norm(moved - clean) < 0.5 * np.linalg.norm(other - clean), name
+
+
+def test_a_file_name_that_is_not_utf_8_is_read_and_shown(models, tmp_path, spoken):
+    soundfile.write(tmp_path / "a.wav", spoken(3), 16_000)
+    latin = os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.wav")
+    os.rename(tmp_path / "a.wav", latin)
+    assert draw(latin, tmp_path / "face.png", models).exit_code == 0
+    (tmp_path / "face.png").unlink()
+    Path(latin).write_text("no sound")
+    result = draw(latin, tmp_path / "face.png", models)
+    assert result.exit_code == 2 and "ller.wav" in result.stderr
+
+
+def test_a_full_disk_is_one_sentence(models, tmp_path, spoken, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", spoken(3), 16_000)
+
+    def full(image, path, **texts):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(images, "save_png", full)
+    result = draw(tmp_path / "a.wav", tmp_path / "face.png", models)
+    assert result.exit_code == 2 and "No space left" in result.stderr and result.stderr.count("\n") == 1

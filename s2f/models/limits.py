@@ -63,7 +63,7 @@ class Limits:
         cosines = unit_rows(clean) @ unit_rows(clean).T
         pairs = np.tril(np.ones_like(cosines, bool), -1)
         same = codes[:, None] == codes
-        apart = [degrees(np.median(cosines[pairs & group])) if (pairs & group).any() else 0 for group in (same, ~same)]
+        apart = [_median_angle(cosines[pairs & group]) for group in (same, ~same)]
         return cls(*(np.asarray(array, np.float32) for array in (*domain, radius, signs, errors, *apart)))
 
     def distance(self, features: Float32[np.ndarray, "n feature_dim"]) -> Float[np.ndarray, "n"]:
@@ -95,7 +95,7 @@ class Limits:
     def save(self, path: str | Path) -> None:
         """Write the limits as a safetensors file."""
         with replacing(path) as temporary:
-            save_file({name: np.ascontiguousarray(array) for name, array in vars(self).items()}, temporary)
+            save_file({name: np.array(array, order="C") for name, array in vars(self).items()}, temporary)
 
     @classmethod
     def load(cls, path: str | Path) -> "Limits":
@@ -104,6 +104,10 @@ class Limits:
         if set(arrays) != set(cls.__dataclass_fields__):
             raise UserError(f"{path} does not hold the limits of a voice model: make it with `dvc repro robustness`.")
         return cls(**arrays)
+
+
+def _median_angle(cosines: Float[np.ndarray, "pairs"]) -> float:
+    return float(np.median(degrees(cosines))) if len(cosines) else np.nan
 
 
 def _domain(features: Float32[np.ndarray, "clips feature_dim"]) -> tuple:

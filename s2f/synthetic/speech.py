@@ -24,7 +24,7 @@ from jaxtyping import Float32, Int16
 from scipy.signal import resample_poly
 
 from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE, fit_length
-from s2f.signal.speech import LEVEL_DB, isolate
+from s2f.signal.speech import LEVEL_DB, isolate, normalised
 from s2f.study.paths import UserError
 from s2f.synthetic.sentences import SENTENCES
 
@@ -259,7 +259,11 @@ def recording(espeak: Espeak, voice: Voice, seconds: Number, seed: int) -> Int16
     order = np.concatenate([rng.permutation(len(sentences)) for _ in range(rounds)])
     wave = espeak._speak(voice, " ".join(sentences[i] for i in order), rng, with_pauses)
     recorded = _recorded(wave[:with_pauses], voice, rng).astype(np.float32) / FULL_SCALE
-    return fit_length(isolate(recorded), round(seconds * SAMPLE_RATE))
+    try:
+        spoken = isolate(recorded)
+    except UserError:
+        spoken = normalised(recorded)  # a voice so extreme that the detector does not take it for one
+    return fit_length(spoken, round(seconds * SAMPLE_RATE))
 
 
 def variant(voice: Voice, faster: Number) -> str:

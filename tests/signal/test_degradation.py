@@ -42,7 +42,7 @@ def test_a_room_goes_on_sounding_for_its_time(rng):
     early, late = (power(tail[start : start + 1600]) for start in (0, round(0.3 * SAMPLE_RATE)))
     # 60 dB in 0.6 s are 30 dB in 0.3 s; 1,600 samples fix a power within 0.2 dB (one standard error).
     assert 10 * np.log10(early / late) == pytest.approx(30, abs=1)
-    assert not tail[round(0.6 * SAMPLE_RATE) :].any()
+    assert power(tail[round(0.6 * SAMPLE_RATE) :]) < 1e-16  # rounding of the fast convolution
 
 
 @pytest.mark.parametrize("khz", [3.4, 7.0])
