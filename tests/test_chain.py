@@ -164,7 +164,7 @@ def test_pages_load_nothing_from_the_network(finished):
         r"|<link\b[^>]*\shref\s*=\s*[\"']?(?:https?:)?//|url\(\s*[\"']?(?:https?:)?//|@import|\bimport\("
     )
     pages = [*(finished / "build" / "run").glob("*.html"), finished / "results" / "report.html"]
-    assert len(pages) == len(PAGES) + 1
+    assert len(pages) == len(PAGES) + 2  # the index, and the report
     for page in pages:
         assert not loads.search(page.read_text()), page.name
 
@@ -177,7 +177,7 @@ def test_results_are_strict_json_and_answer_the_ledger(finished):
     contents = {name: json.loads(text, parse_constant=refuse) for name, text in results.items()}
     answered = {row["metric"].split(".")[0] for row in contents["report"]["rows"] if row["ours"] is not None}
     # The tiny study has few runs and durations (`complete: false`), but each stage answers some of the paper's numbers.
-    assert answered >= {"train", "evaluate", "same_speaker", "voice_probes", "feature_space", "retrieval", "ablations"}
+    assert answered >= {"train", "evaluate", "same_speaker", "voice_probes", "robustness", "feature_space", "retrieval", "ablations"}
 
 
 # ---- what runs again

@@ -175,5 +175,5 @@ def test_your_own_data_goes_through_the_chain_to_a_report(tmp_path):
     numbers = {path.stem: json.loads(path.read_text()) for path in (mine / "results").glob("*.json")}
     assert set(numbers) == {name for name in stages("template") if name != "source"}
     page = (mine / "results" / "report.html").read_text()
-    assert "data:image/png" in page and str(escape(settings["report"]["title"])) in page
+    assert "data:image/webp" in page and str(escape(settings["report"]["title"])) in page
     assert (mine / "results" / "datasheet.md").is_file() and (mine / "results" / "model_card.md").is_file()

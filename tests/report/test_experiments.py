@@ -77,8 +77,8 @@ def test_notebooks_and_functions_exist(experiment):
 @each_experiment
 def test_the_notebooks_of_an_experiment_write_its_numbers_and_figures(experiment):
     texts = "\n".join(MADE_BY[name] for name in experiment.notebooks)
-    results = set(re.findall(r'study\.results / "(\w+)\.json"', texts))
-    folders = set(re.findall(r'study\.results / "figures" / "(\w+)"', texts))
+    results = set(re.findall(r'output\.results / "(\w+)\.json"', texts))
+    folders = set(re.findall(r'output\.results / "figures" / "(\w+)"', texts))
     ours = [row.ours for group in experiment.groups for row in group.rows if row.ours]
     assert {key.split(".")[0] for key in ours} <= results
     assert {figure.file.split("/")[0] for figure in experiment.figures} <= folders
