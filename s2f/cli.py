@@ -5,8 +5,8 @@ torch and the models take seconds to import, so each command imports them when i
 """
 
 import json
-import os
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata

@@ -177,7 +177,8 @@ def test_results_are_strict_json_and_answer_the_ledger(finished):
     contents = {name: json.loads(text, parse_constant=refuse) for name, text in results.items()}
     answered = {row["metric"].split(".")[0] for row in contents["report"]["rows"] if row["ours"] is not None}
     # The tiny study has few runs and durations (`complete: false`), but each stage answers some of the paper's numbers.
-    assert answered >= {"train", "evaluate", "same_speaker", "voice_probes", "robustness", "feature_space", "retrieval", "ablations"}
+    assert answered >= {"train", "evaluate", "same_speaker", "voice_probes", "feature_space", "retrieval", "ablations"}
+    assert "robustness" in answered
 
 
 # ---- what runs again

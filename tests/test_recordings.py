@@ -110,12 +110,13 @@ def test_level_silence_offset_and_channels_do_not_change_the_face(models, tmp_pa
     soundfile.write(tmp_path / "clean.wav", wave, rate)
     system = inference.Speech2Face.load(models)
     clean = system.face(speech.read(tmp_path / "clean.wav", 30)).feature
-    other = system.face(speech.isolate(spoken(6, seed=3))).feature
+    faster = np.interp(np.arange(0, len(wave), 1.3), np.arange(len(wave)), wave).astype(np.float32)
+    other = system.face(speech.isolate(faster)).feature
     for name, copy in copies.items():
         soundfile.write(tmp_path / f"{name}.flac", copy, rate)
         moved = system.face(speech.read(tmp_path / f"{name}.flac", 30)).feature
-        # Untrained weights: the yardstick is how far other sentences of the same voice move the feature.
-        assert np.linalg.norm(moved - clean) < 0.5 * np.linalg.norm(other - clean), name
+        # Untrained weights: the yardstick is how far they tell another voice, five semitones higher, from this one.
+        assert np.linalg.norm(moved - clean) < 0.3 * np.linalg.norm(other - clean), name
 
 
 def test_a_file_name_that_is_not_utf_8_is_read_and_shown(models, tmp_path, spoken):
