@@ -16,6 +16,7 @@ from s2f.models.face_decoder import SMALL, FaceDecoder
 from s2f.models.limits import Limits
 from s2f.models.voice_encoder import VoiceEncoder
 from s2f.signal import images, speech
+from s2f.signal.audio import spectrogram
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_ten_published_recordings_give_faces(models, tmp_path):
         assert result.exit_code == 0, (recording.name, result.output)
 
 
-def test_level_silence_offset_and_channels_do_not_change_the_face(models, tmp_path, spoken):
+def test_level_silence_offset_and_channels_do_not_change_what_the_model_hears(tmp_path, spoken):
     """The faults that microphones have; only rounding to 16 bits and the edges of pauses remain."""
     wave, rate = spoken(6), 16_000
     silence = np.zeros(10 * rate, np.float32)
@@ -108,15 +109,19 @@ def test_level_silence_offset_and_channels_do_not_change_the_face(models, tmp_pa
         "left": np.stack([wave, 0 * wave], axis=1),
     }
     soundfile.write(tmp_path / "clean.wav", wave, rate)
-    system = inference.Speech2Face.load(models)
-    clean = system.face(speech.read(tmp_path / "clean.wav", 30)).feature
+
+    def spectrum(spoken):
+        """What tells voices apart with untrained weights: the mean compressed spectrum."""
+        return spectrogram(torch.tensor(spoken)).abs().mean(dim=(0, 1)).numpy()
+
+    clean = spectrum(speech.read(tmp_path / "clean.wav", 30))
     faster = np.interp(np.arange(0, len(wave), 1.3), np.arange(len(wave)), wave).astype(np.float32)
-    other = system.face(speech.isolate(faster)).feature
+    other = spectrum(speech.isolate(faster))
     for name, copy in copies.items():
         soundfile.write(tmp_path / f"{name}.flac", copy, rate)
-        moved = system.face(speech.read(tmp_path / f"{name}.flac", 30)).feature
-        # Untrained weights: the yardstick is how far they tell another voice, five semitones higher, from this one.
-        assert np.linalg.norm(moved - clean) < 0.3 * np.linalg.norm(other - clean), name
+        moved = spectrum(speech.read(tmp_path / f"{name}.flac", 30))
+        # The yardstick: another voice, five semitones higher.
+        assert np.linalg.norm(moved - clean) < 0.2 * np.linalg.norm(other - clean), name
 
 
 def test_a_file_name_that_is_not_utf_8_is_read_and_shown(models, tmp_path, spoken):

@@ -99,7 +99,7 @@ KINDS = {
     "noise": Kind(noise, (40.0, 30.0, 20.0, 10.0, 5.0), "dB", 0.5),
     "level": Kind(level, (-20.0, -40.0), "dB", 0.0),
     "clipping": Kind(clipping, (6.0, 12.0, 20.0), "dB", 0.2),
-    "telephone": Kind(telephone, (7.0, 4.0, 3.4), "kHz", 0.35),
+    "telephone": Kind(telephone, (7.0, 3.6, 3.4), "kHz", 0.5),
     "codec": Kind(codec, (64.0, 32.0, 16.0), "kbit/s", 0.08),  # coding takes longer than a step of the training
 }
 
