@@ -17,14 +17,14 @@ def differences(panels: Mapping[str, pd.DataFrame], reference: str) -> Figure:
     """
     rows = len(next(iter(panels.values())))
     fig, (line,) = style.axes(8.4, 0.36 * rows + 1.5, ncols=len(panels), sharey=True)
-    for ax, (label, table) in zip(line, panels.items(), strict=True):
+    for ax, (xlabel, table) in zip(line, panels.items(), strict=True):
         base = table.loc[reference, "value"]
         others = table.drop(index=reference)
         ends = {end: base + others[f"difference_{end}"] for end in ("low", "high")}
         ax.axvline(base, color=QUIET, linestyle="--", linewidth=1.2, label=reference)
-        label = "95 % interval of the difference"
-        style.intervals(ax, others.assign(**ends), table.index.get_indexer(others.index), label=label)
-        ax.set_xlabel(label)
+        at = table.index.get_indexer(others.index)
+        style.intervals(ax, others.assign(**ends), at, label="95 % interval of the difference")
+        ax.set_xlabel(xlabel)
     line[0].set_yticks(range(rows), [name.replace("_", " ") for name in table.index])
     line[0].set_ylim(rows - 0.4, -0.6)
     fig.suptitle(f"n = {style.speakers(table)} speakers", x=0.01, ha="left", fontsize="medium")

@@ -26,6 +26,7 @@ def test_whiskers_of_a_real_difference_miss_the_line(arms):
     values, speakers = arms
     table = bootstrap.against(values, "full", speakers, QUICK)
     fig = runs.differences({"recall": table, "angle": table}, "full")
+    assert [panel.get_xlabel() for panel in fig.axes] == ["recall", "angle"]
     ax = fig.axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["full", "first only", "no batch norm"]
     (segments,) = (collection.get_segments() for collection in ax.collections)
