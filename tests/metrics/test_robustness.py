@@ -67,7 +67,7 @@ def test_angles_are_to_the_first_copy_of_the_clip(rng):
     features = rng.normal(size=(4, 8)).astype(np.float32)
     features[3] = np.nan
     features[2] = 3 * features[1]
-    clips = [0, 1, 1, 1]
+    clips = np.array([0, 1, 1, 1])
     angle = robustness.angles_to_first(features, clips)
     np.testing.assert_allclose(angle[:3], 0, atol=1e-3)  # arccos near 1 loses half of the digits
     assert np.isnan(angle[3])
