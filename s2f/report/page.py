@@ -332,6 +332,7 @@ def write(
     groups = lookup(results, "audit.groups", complete) or {}
     found = {
         "worst": lookup(results, "audit.worst.sentence", complete),
+        "moved": lookup(results, "robustness.beyond", complete) or [],
         "gaps": gaps(groups),
         "planted": lookup(results, "audit.planted", False),
         "controls": sorted(lookup(results, "evaluate.controls", False) or [], key=lambda row: -row["bound"]),
