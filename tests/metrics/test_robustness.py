@@ -48,7 +48,7 @@ def test_a_planted_shift_is_found_named_and_sized(rng):
     assert everybody.loc["noise", "low"] < 0 < everybody.loc["noise", "high"]
     found = robustness.beyond(shifted)
     assert {sentence.split(" by ")[0] for sentence in found} == {
-        f"room moves tone of {of}" for of in ("all", "F", "M", "G1")
+        f"Room moves tone of {of}" for of in ("all speakers", "women", "men", "speakers of G1")
     }
 
 

@@ -13,6 +13,7 @@ from s2f.study.paths import UserError
 
 SPEAKERS = "The speakers are synthetic."
 WORST = "Served worst, by group: G4."
+MOVED = "Telephone 3.4 kHz moves skin tone of all speakers by -9.00 [-12.00, -6.00]."
 
 
 def row(key, ours, **more):
@@ -91,6 +92,7 @@ def results():
             },
             "planted": {"share_G4": {"truth": 0.12, "value": 0.13, "low": 0.1, "high": 0.16, "holds": True}},
         },
+        "robustness": {"beyond": [MOVED]},
         "data": {
             "speakers": {"train": 1500, "test": 400, "face": 1000},
             "clips": {"train": 4500, "test": 800},
@@ -161,6 +163,14 @@ def test_a_gap_of_something_that_is_the_same_for_everybody_is_no_finding(results
     del by_sex["gap"]["p_adj"]
     by_sex["gap"]["value"] = 0.0
     assert [gap["p_adj"] for gap in gaps(results["audit"]["groups"])] == [0.001, 1.0]
+
+
+def test_page_and_card_lead_with_what_a_bad_recording_does(folder, ledger, results):
+    page = page_of(folder, ledger, results)
+    assert page.index(MOVED) < page.index("<section")
+    assert MOVED in (folder / "model_card.md").read_text()
+    results["robustness"]["beyond"] = []
+    assert "bad recording" not in page_of(folder, ledger, results)
 
 
 def test_the_audit_leads_with_the_worst_finding(folder, ledger, results):
