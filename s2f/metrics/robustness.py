@@ -99,7 +99,7 @@ def beyond(shifted: pd.DataFrame) -> list[str]:
     """A sentence for each trait that a condition moves: by more than the interval of the mean, and not by chance."""
     moved = shifted[(shifted["value"].abs() > shifted["own_interval"]) & ((shifted["low"] > 0) | (shifted["high"] < 0))]
     return [
-        f"{row.condition[0].upper()}{row.condition[1:]} moves {row.trait} of {_named(row.of)} by {row.value:+.2f} "
+        f"{row.condition[0].upper()}{row.condition[1:]} moves {row.trait.split(' / ')[0]} of {_named(row.of)} by {row.value:+.2f} "
         f"[{row.low:+.2f}, {row.high:+.2f}]."
         for row in moved.itertuples()
     ]
