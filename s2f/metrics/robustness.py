@@ -98,11 +98,12 @@ def shifts(
 def beyond(shifted: pd.DataFrame) -> list[str]:
     """A sentence for each trait that a condition moves: by more than the interval of the mean, and not by chance."""
     moved = shifted[(shifted["value"].abs() > shifted["own_interval"]) & ((shifted["low"] > 0) | (shifted["high"] < 0))]
-    return [
-        f"{row.condition[0].upper()}{row.condition[1:]} moves {row.trait.split(' / ')[0]} of {_named(row.of)} by {row.value:+.2f} "
-        f"[{row.low:+.2f}, {row.high:+.2f}]."
-        for row in moved.itertuples()
-    ]
+    sentences = []
+    for row in moved.itertuples():
+        condition, (trait, *unit) = row.condition[0].upper() + row.condition[1:], row.trait.split(" / ")
+        change = f"{row.value:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+        sentences.append(f"{condition} moves {trait} of {_named(row.of)} by {' '.join([change, *unit])}.")
+    return sentences
 
 
 def _named(label: str) -> str:
