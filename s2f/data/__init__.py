@@ -1,10 +1,10 @@
 """Corpora on disk, and what is drawn from them: the same for synthetic and for real people.
 
-batches      rows, crops and variations by seed and step
-corpus       the one door to clips, photographs, faces and labels
-null_corpus  a corpus whose voices say nothing of faces
-shards       many clips in a few files
-sources      where a corpus comes from
-tables       the schema of each table, checked on write and read
-trials       lists of trials: drawn, written, read
+    batches      rows, crops and variations by seed and step
+    corpus       the one door to clips, photographs, faces and labels
+    null_corpus  a corpus whose voices say nothing of faces
+    shards       many clips in a few files
+    sources      where a corpus comes from
+    tables       the schema of each table, checked on write and read
+    trials       lists of trials: drawn, written, read
 """

@@ -1,8 +1,8 @@
 """What learns from a few hundred pairs, on features of pretrained networks; cross-validated by person.
 
-contrastive   contrastive maps
-drawing       predictions as pictures, by linear face decoders
-from_scratch  the paper's voice encoder, trained on these pairs alone
-ridge         ridge regression out of fold, and its scores
-settings      how a network is trained from scratch
+    contrastive   contrastive maps
+    drawing       predictions as pictures, by linear face decoders
+    from_scratch  the paper's voice encoder, trained on these pairs alone
+    ridge         ridge regression out of fold, and its scores
+    settings      how a network is trained from scratch
 """

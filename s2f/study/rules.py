@@ -149,7 +149,7 @@ def check(sections: Mapping[str, Any], path: Path, settings: config.Section | No
             known[name] = model.model_validate(sections[name])
         except (KeyError, ValidationError):
             continue  # another study's, or refused by itself
-        if isinstance(settings, model):
+        if type(settings) is model:  # the null world is a world, but not the study's
             known[name] = settings
     problems = []
     for rule in RULES:

@@ -167,7 +167,7 @@ def test_copies_tie_wherever_they_stand(metric, away, rng):
         assert (ranks.equal == 1).all()
 
 
-@given(arrays(float, 30, elements=st.floats(allow_nan=False, allow_infinity=False, width=64)))
+@given(arrays(float, 30, elements=st.floats(-1e300, 1e300)))
 def test_rounding_keeps_order_and_is_done_once(scores):
     rounded = similarity.rounded(scores)
     assert (np.diff(rounded[np.argsort(scores)]) >= 0).all()

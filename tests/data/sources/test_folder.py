@@ -9,7 +9,7 @@ from own_data import make
 
 from s2f.data import tables
 from s2f.data.sources import folder
-from s2f.signal import audio
+from s2f.signal import speech
 from s2f.study.paths import UserError
 
 SETTINGS = {"size": 32, "seconds": 3.0, "seed": 1, "shares": (0.25, 0.25), "source": "toy"}
@@ -49,7 +49,7 @@ def test_a_corpus_of_a_table(files, tmp_path):
     clip = corpus.clips.iloc[0]
     (sound,) = pd.read_csv(files / "recordings.csv").query("speaker == @clip.speaker_id")["sound"]
     wave = corpus.shards.clip(clip["audio_shard"], clip["audio_offset"], clip["audio_samples"])
-    assert np.array_equal(wave, audio.to_int16(audio.read(files / sound, 3.0)))
+    assert np.array_equal(wave, speech.read(files / sound, 3.0))
     # Clip after clip comes with another photograph, each of its own speaker.
     shown = corpus.clips[corpus.clips["split"] == "test"].groupby("speaker_id")["face"].agg(list)
     owners = corpus.photographs["speaker_id"].to_numpy()
