@@ -392,6 +392,7 @@ class AblationTable(Section):
     section: ClassVar = "ablation_table"
 
     seed: Seed
+    degraded: Share
     steps: Count
     decay_every: Count
     rebalance_step: Size
