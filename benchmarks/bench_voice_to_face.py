@@ -37,7 +37,7 @@ def system():
     facts = {"seconds": 3.0, "mean_feature": [0.0] * sizes.feature_dim}
     rng = np.random.default_rng(0)
     predicted = rng.normal(size=(1000, sizes.feature_dim)).astype(np.float32)
-    limits = Limits.fit(predicted, np.arange(1000) // 2, predicted, rng.normal(size=(1000, 4)), np.full(1000, 9.0))
+    limits = Limits.fit(predicted, np.arange(1000) // 2, predicted, rng.normal(size=(1000, 5)), np.full(1000, 9.0))
     return Speech2Face(encoder, decoder.eval(), facts, limits)
 
 

@@ -66,6 +66,8 @@ def face(
     with refusing():
         if out.suffix.lower() != ".png":
             raise UserError(f"{out} does not end in .png: name a PNG file.")
+        if len(os.fsencode(out.name)) > 200:
+            raise UserError(f"The name {out.name[:40]}... is too long: name a shorter file.")
         if out.is_dir():
             raise UserError(f"{out} is a folder: name a file.")
         if not out.parent.is_dir():

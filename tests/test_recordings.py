@@ -31,7 +31,7 @@ def models(tmp_path_factory):
     inference.write_facts(folder, 3.0, np.zeros((2, SMALL.feature_dim), np.float32))
     rng = np.random.default_rng(0)
     predicted = rng.normal(size=(60, SMALL.feature_dim)).astype(np.float32)
-    made = Limits.fit(predicted, np.arange(60) // 2, predicted, rng.normal(size=(60, 4)), np.full(60, 9.0))
+    made = Limits.fit(predicted, np.arange(60) // 2, predicted, rng.normal(size=(60, 5)), np.full(60, 9.0))
     made.save(folder / "limits.safetensors")
     return folder
 

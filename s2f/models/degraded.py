@@ -9,11 +9,12 @@ from jaxtyping import Float32, Int16
 
 from s2f.models import inference
 from s2f.signal import degradation, speech
-from s2f.signal.audio import FULL_SCALE
+from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE
 from s2f.study import blocks
 from s2f.study.paths import UserError
 
 CLEAN = "clean"
+LENGTH = "length"  # the first seconds of the recording: no degradation, but less to hear
 BLOCK = 8  # recordings a job
 
 
@@ -46,7 +47,7 @@ def conditions(severities: dict[str, list[float]]) -> pd.DataFrame:
     """
     rows = [(CLEAN, CLEAN, 1, 0.0)]
     for kind, steps in severities.items():
-        unit = degradation.KINDS[kind].unit
+        unit = "s" if kind == LENGTH else degradation.KINDS[kind].unit
         rows += [(f"{kind} {severity:g} {unit}", kind, place, severity) for place, severity in enumerate(steps, 1)]
     return pd.DataFrame(rows, columns=["condition", "kind", "place", "severity"])
 
@@ -58,8 +59,12 @@ def _hear(models, waves, first, conditions, seed):
     for number, wave in enumerate(waves.astype(np.float32) / FULL_SCALE, first):
         for row, condition in enumerate(conditions.itertuples(index=False)):
             draw = np.random.default_rng([seed, number, row])
-            clean = condition.kind == CLEAN
-            copy = wave if clean else degradation.degrade(wave, condition.kind, condition.severity, draw)
+            if condition.kind == CLEAN:
+                copy = wave
+            elif condition.kind == LENGTH:
+                copy = wave[: round(condition.severity * SAMPLE_RATE)]
+            else:
+                copy = degradation.degrade(wave, condition.kind, condition.severity, draw)
             try:
                 heard = inference.hear(encoder, crop, speech.isolate(copy))
                 signs, feature = heard.signs, heard.feature

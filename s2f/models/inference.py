@@ -30,8 +30,8 @@ FACE_BATCH = 256  # photographs or drawn faces at a time
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
 # The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
 SEGMENT_SECONDS = 3.0
-# What tells how far a prediction can be trusted: `signal.speech.quality`, and the angle between the halves.
-SIGNS = ("dynamics", "treble", "crest", "halves")
+# What tells how far a prediction can be trusted: `signal.speech.quality`, length, the angle between the halves.
+SIGNS = ("dynamics", "treble", "crest", "log_seconds", "halves")
 # The stage that makes each file of a models folder.
 STAGES = {
     "voice.safetensors": "train",
@@ -179,7 +179,7 @@ class Heard:
     @property
     def signs(self) -> Float[np.ndarray, "signs"]:
         """What tells how far the feature can be trusted, as `limits.Limits` takes it."""
-        return np.array([*self.quality.values(), self.apart])
+        return np.array([*self.quality.values(), math.log(self.seconds), self.apart])
 
 
 def hear(encoder: VoiceEncoder, crop_seconds: float, spoken: Int16[np.ndarray, "samples"]) -> Heard:
@@ -220,9 +220,10 @@ class Face:
         median, high = self.error
         same, others = self.yardstick
         sentences = [
-            f"From {self.heard.seconds:.1f} s of speech. Faces from recordings like this one are {median:.0f} degrees "
-            f"off (one in ten: more than {high:.0f}), where two recordings of one speaker lie {same:.0f} degrees apart "
-            f"and those of two speakers {others:.0f}."
+            f"From {self.heard.seconds:.1f} s of speech. Recordings like this one move the face by about {median:.0f} "
+            f"degrees (one in ten by more than {high:.0f}) from that of a clean recording of the same words, where two "
+            f"recordings of one speaker lie {same:.0f} degrees apart and those of two speakers {others:.0f}. So it was "
+            "among the speakers of this study; how far it is to the true face is another matter."
         ]
         if self.measures:
             width = max((high - low) / low for low, high in self.measures.values())
@@ -235,7 +236,7 @@ class Face:
         if self.outside > 1:
             sentences.append(
                 f"The recording is unlike those that the model knows, {self.outside:.1f} times as far from the average "
-                "as 99 % of them: its face is drawn back towards the average face."
+                "as nearly all of them: its face is drawn back towards the average face."
             )
         return " ".join(sentences)
 
@@ -253,12 +254,17 @@ class Speech2Face:
     def load(cls, models: str | Path) -> "Speech2Face":
         """The system from a folder of models; UserError if one is missing."""
         models = Path(models)
+        if models.exists() and not models.is_dir():
+            raise UserError(f"{models} is no folder of models: name the folder.")
         for name, stage in STAGES.items():
             if not (models / name).is_file():
                 raise UserError(f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder.")
         decoder = weights.load(models / "face.safetensors", decoder=FaceDecoder)["decoder"]
-        limits = Limits.load(models / "limits.safetensors")
-        return cls(listener(models), decoder, read_facts(models), limits)
+        system = cls(listener(models), decoder, read_facts(models), Limits.load(models / "limits.safetensors"))
+        dims = system.voice_encoder.config.feature_dim, len(system.facts["mean_feature"]), len(system.limits.mean)
+        if {*dims, decoder.config.feature_dim} != {dims[0]}:
+            raise UserError(f"The models in {models} are of different trainings: make them again with `dvc repro`.")
+        return system
 
     def face(
         self, recording: Int16[np.ndarray, "samples"] | Float32[np.ndarray, "samples"], exaggeration: float = 0.0
@@ -310,6 +316,9 @@ def read_facts(models: str | Path) -> dict:
         raise UserError(f"There is no {path}: make it with `dvc repro train`, or name the folder of the models.")
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return {"seconds": float(facts["seconds"]), "mean_feature": [float(value) for value in facts["mean_feature"]]}
+        seconds, mean = float(facts["seconds"]), [float(value) for value in facts["mean_feature"]]
+        if not (0 < seconds <= 60 and np.isfinite(mean).all()):
+            raise ValueError("no seconds of a crop, or no feature")
+        return {"seconds": seconds, "mean_feature": mean}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is damaged or something else: make it again with `dvc repro train`.") from None

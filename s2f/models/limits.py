@@ -30,7 +30,7 @@ class Limits:
     directions: Float32[np.ndarray, "kept feature_dim"]  # orthonormal
     deviations: Float32[np.ndarray, "kept"]  # standard deviation of the predictions along each
     rest: Float32[np.ndarray, ""]  # ... and along any other direction
-    radius: Float32[np.ndarray, ""]  # distance that FALSE_REFUSALS of the clean recordings exceed
+    radii: Float32[np.ndarray, "2"]  # distances along these and along the others that FALSE_REFUSALS / 2 exceed, each
     signs: Float32[np.ndarray, "recordings signs"]  # of clean and degraded recordings, the distance last
     errors: Float32[np.ndarray, "recordings"]  # degrees
     same_speaker: Float32[np.ndarray, ""]  # median angle between the predictions for two recordings (degrees) ...
@@ -58,18 +58,21 @@ class Limits:
         fold = codes % FOLDS
         outside = np.concatenate([_distances(clean[fold == k], *_domain(clean[fold != k])) for k in np.unique(fold)])
         domain = _domain(clean)
-        radius = np.quantile(outside, 1 - FALSE_REFUSALS)
-        signs = np.column_stack([signs, _distances(predicted, *domain) / radius])
+        radii = np.quantile(outside, 1 - FALSE_REFUSALS / 2, axis=0)
+        signs = np.column_stack([signs, (_distances(predicted, *domain) / radii).max(axis=1)])
         cosines = unit_rows(clean) @ unit_rows(clean).T
         pairs = np.tril(np.ones_like(cosines, bool), -1)
         same = codes[:, None] == codes
         apart = [_median_angle(cosines[pairs & group]) for group in (same, ~same)]
-        return cls(*(np.asarray(array, np.float32) for array in (*domain, radius, signs, errors, *apart)))
+        return cls(*(np.asarray(array, np.float32) for array in (*domain, radii, signs, errors, *apart)))
 
     def distance(self, features: Float32[np.ndarray, "n feature_dim"]) -> Float[np.ndarray, "n"]:
-        """Distance of predictions from the mean as a share of the radius: beyond 1 they are outside the domain."""
+        """Distance of predictions from the mean, as a share of what is usual: beyond 1 they are outside the domain.
+
+        The larger of two: along the main directions, in which predictions vary, and along all others.
+        """
         found = _distances(features, self.mean, self.directions, self.deviations, self.rest)
-        return found / self.radius
+        return (found / self.radii).max(axis=1)
 
     def drawn_back(self, features: Float32[np.ndarray, "n feature_dim"]) -> Float32[np.ndarray, "n feature_dim"]:
         """Predictions outside the domain moved towards the mean, to its edge; the others as they are."""
@@ -81,16 +84,20 @@ class Limits:
     ) -> Float[np.ndarray, "n 2"]:
         """Median and 90th percentile (degrees) of the errors of those recordings that were most like each of these.
 
+        Neither is less than the angle between the halves of the recording: what half of it changes is not known better
+        than that.
+
         Args:
-            signs: as `fit` takes them.
+            signs: as `fit` takes them; that angle is the last of them.
             predicted: the prediction for each.
         """
         scale = np.nanstd(self.signs, axis=0) + 1e-6
         queries = np.column_stack([signs, self.distance(predicted)])
-        # A sign that either lacks does not count.
-        squares = np.nansum(np.square((queries[:, None] - self.signs) / scale), axis=2)
-        nearest = np.argsort(squares, axis=1, kind="stable")[:, :NEIGHBOURS]
-        return np.quantile(self.errors[nearest], [0.5, 0.9], axis=1).T
+        # The mean over the signs that both have.
+        apart = np.square((queries[:, None] - self.signs) / scale)
+        nearest = np.argsort(np.nanmean(apart, axis=2), axis=1, kind="stable")[:, :NEIGHBOURS]
+        alike = np.quantile(self.errors[nearest], [0.5, 0.9], axis=1).T
+        return np.fmax(alike, np.asarray(signs)[:, -1:])
 
     def save(self, path: str | Path) -> None:
         """Write the limits as a safetensors file."""
@@ -101,9 +108,18 @@ class Limits:
     def load(cls, path: str | Path) -> "Limits":
         """Limits written by `save`; UserError if the file is missing or something else."""
         arrays = {name: tensor.numpy() for name, tensor in weights.tensors_of(path).items()}
-        if set(arrays) != set(cls.__dataclass_fields__):
+        if set(arrays) != set(cls.__dataclass_fields__) or not _consistent(arrays):
             raise UserError(f"{path} does not hold the limits of a voice model: make it with `dvc repro robustness`.")
         return cls(**arrays)
+
+
+def _consistent(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether arrays of a file have the shapes that go together, and hold numbers."""
+    kept, dim = arrays["directions"].shape if arrays["directions"].ndim == 2 else (0, 0)
+    shapes = {"mean": (dim,), "deviations": (kept,), "rest": (), "radii": (2,), "errors": arrays["signs"].shape[:1]}
+    shapes |= {"same_speaker": (), "two_speakers": ()}
+    finite = all(np.isfinite(array).all() for name, array in arrays.items() if name != "signs")
+    return finite and len(arrays["signs"]) > 0 and all(arrays[name].shape == shape for name, shape in shapes.items())
 
 
 def _median_angle(cosines: Float[np.ndarray, "pairs"]) -> float:
@@ -123,9 +139,9 @@ def _domain(features: Float32[np.ndarray, "clips feature_dim"]) -> tuple:
     return mean, directions[:kept], np.sqrt(np.maximum(variances[:kept], floor)), rest
 
 
-def _distances(features, mean, directions, deviations, rest) -> Float[np.ndarray, "n"]:
-    """Mahalanobis distance from the mean."""
+def _distances(features, mean, directions, deviations, rest) -> Float[np.ndarray, "n 2"]:
+    """Mahalanobis distances from the mean: along the main directions, and along all others."""
     centred = (features - mean).astype(float)
     along = centred @ directions.T
     off = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0)
-    return np.sqrt(((along / deviations) ** 2).sum(axis=1) + off / rest**2)
+    return np.sqrt(np.stack([((along / deviations) ** 2).sum(axis=1), off / rest**2], axis=1))

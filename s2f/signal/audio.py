@@ -54,7 +54,7 @@ def read(path: str | Path, seconds: int | float | None = None) -> Float32[np.nda
     wave = _resample(_mono(channels), rate, path)
     if seconds is not None:
         wave = wave[: round(seconds * SAMPLE_RATE)]
-    return wave / max(1, np.abs(wave).max())
+    return wave / max(1, np.abs(wave).max())  # the filter may exceed 1 again
 
 
 def _decode(path: Path, seconds: int | float | None) -> tuple[Float32[np.ndarray, "frames channels"], int]:
@@ -67,7 +67,9 @@ def _decode(path: Path, seconds: int | float | None) -> tuple[Float32[np.ndarray
             parts = list(_blocks(file, math.inf if seconds is None else math.ceil((seconds + 0.1) * rate)))
     # soundfile raises TypeError for headerless .raw files, whose sample rate is unknown.
     except (soundfile.SoundFileError, TypeError):
-        raise UserError(f"{path} is not audio that libsndfile can read: convert it to WAV first.") from None
+        raise UserError(
+            f"{path} is not audio that libsndfile can read (empty, damaged, or another format): export it as WAV."
+        ) from None
     if not parts:
         raise UserError(f"{path} holds no samples, or its header says so: export it again.")
     return np.concatenate(parts), rate
@@ -94,6 +96,7 @@ def _blocks(file: soundfile.SoundFile, frames: int | float) -> Iterator[Float32[
 
 
 def _mono(channels: Float32[np.ndarray, "frames channels"]) -> Float32[np.ndarray, "frames"]:
+    channels = channels / max(1, np.abs(channels).max(initial=0))  # a square must not leave the range of numbers
     mean = channels.mean(axis=1)
     power = channels.var(axis=0)
     return mean if mean.var() >= AGREEMENT * power.max() else channels[:, power.argmax()]

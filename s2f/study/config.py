@@ -243,6 +243,7 @@ class Robustness(Measured):
 
     speakers: Annotated[int, Field(ge=5)]
     validation_speakers: Annotated[int, Field(ge=5)]
+    length: Severities
     reverberation: Severities
     noise: Severities
     level: Severities

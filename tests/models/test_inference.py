@@ -103,7 +103,7 @@ def limits():
     """Limits of made-up predictions about the origin, near which those of untrained weights lie."""
     rng = np.random.default_rng(3)
     predicted = rng.normal(size=(60, 128)).astype(np.float32)
-    return Limits.fit(predicted, np.arange(60) // 2, predicted, rng.normal(size=(60, 4)), np.full(60, 12.0))
+    return Limits.fit(predicted, np.arange(60) // 2, predicted, rng.normal(size=(60, 5)), np.full(60, 12.0))
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_a_face_comes_with_its_uncertainty(system, spoken):
     assert tuple(face.measures) == MEASURES
     assert all(low <= high for low, high in face.measures.values())
     assert 0 < face.heard.apart < 180
-    assert face.error == (12.0, 12.0)
-    assert "12 degrees off" in face.uncertainty and "differ by up to" in face.uncertainty
+    assert face.error == (max(12.0, face.heard.apart),) * 2
+    assert f"about {face.error[0]:.0f} degrees" in face.uncertainty and "differ by up to" in face.uncertainty
 
 
 def test_too_little_speech_has_no_halves_and_says_so(system, spoken):
@@ -208,7 +208,29 @@ def test_a_face_model_is_loaded_with_both_its_parts(decoder, tmp_path, rng):
     assert loaded.draw(features)[0].shape == photographs.shape
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"seconds": "long"}', '{"seconds": 3.0, "mean_feature": ["a"]}'])
+@pytest.mark.parametrize("models", ["no_folder", "other_size"])
+def test_models_that_do_not_belong_together_are_one_sentence(models, system, tmp_path):
+    origin = {"data_md5": "0" * 32, "code": "0" * 16}
+    weights.save(tmp_path / "voice.safetensors", **origin, encoder=system.voice_encoder)
+    weights.save(tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder)
+    system.limits.save(tmp_path / "limits.safetensors")
+    inference.write_facts(tmp_path, 3.0, np.zeros((2, 64), np.float32))
+    place = tmp_path if models == "other_size" else tmp_path / "facts.json"
+    with pytest.raises(UserError, match="different trainings" if models == "other_size" else "no folder of models"):
+        inference.Speech2Face.load(place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[1]",
+        '{"seconds": "long"}',
+        '{"seconds": -3, "mean_feature": [1]}',
+        '{"seconds": 3.0, "mean_feature": ["a"]}',
+    ],
+)
 def test_damaged_facts_are_one_sentence(text, tmp_path):
     (tmp_path / "facts.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"facts\.json is damaged"):

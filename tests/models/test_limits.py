@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from s2f.models import limits
 from s2f.models.limits import Limits
@@ -19,6 +20,7 @@ def predictions(rng, n):
 def fitted():
     rng = np.random.default_rng(5)
     signs = rng.uniform(0, 20, (600, 4))
+    signs[:, -1] /= 20  # degrees between the halves
     errors = 40 - signs[:, 0] + rng.normal(0, 1, 600)  # the first sign tells it
     return Limits.fit(predictions(rng, 1500), np.arange(1500) // 2, predictions(rng, 600), signs, errors)
 
@@ -46,7 +48,7 @@ def test_a_direction_in_which_nothing_varied_counts_as_well(fitted):
 
 def test_the_expected_error_is_that_of_recordings_alike(fitted):
     centre = np.repeat(fitted.mean[None], 2, axis=0)
-    signs = np.array([[2.0, 10, 10, 10], [18.0, 10, 10, 10]])
+    signs = np.array([[2.0, 10, 10, 0.5], [18.0, 10, 10, 0.5]])
     (poor, _), (good, good_90) = fitted.expected_error(signs, centre)
     assert poor == pytest.approx(38, abs=5) and good == pytest.approx(22, abs=5)
     assert good_90 > good
@@ -55,6 +57,25 @@ def test_the_expected_error_is_that_of_recordings_alike(fitted):
 def test_a_sign_that_is_not_known_does_not_count(fitted):
     signs = np.array([[18.0, 10, 10, np.nan]])
     assert fitted.expected_error(signs, fitted.mean[None])[0, 0] == pytest.approx(22, abs=5)
+
+
+def test_no_error_is_expected_below_what_the_halves_say(fitted):
+    signs = np.array([[18.0, 10, 10, 50]])
+    np.testing.assert_array_equal(fitted.expected_error(signs, fitted.mean[None]), [[50, 50]])
+
+
+def test_a_caricature_along_any_direction_lies_outside(fitted):
+    """Clean predictions reach 4 standard deviations in 1 of 16,000; beyond 8 along a single direction none does."""
+    for direction, deviation in zip(fitted.directions, fitted.deviations, strict=True):
+        assert fitted.distance((fitted.mean + 8 * deviation * direction)[None])[0] > 1
+
+
+@pytest.mark.parametrize("broken", [{"errors": 0}, {"signs": 0, "errors": 0}, {"mean": 3}, {"radii": 1}])
+def test_limits_that_do_not_fit_together_are_refused(broken, fitted, tmp_path):
+    arrays = dict(vars(fitted)) | {name: getattr(fitted, name)[:rows] for name, rows in broken.items()}
+    save_file({name: np.array(array, order="C") for name, array in arrays.items()}, tmp_path / "limits.safetensors")
+    with pytest.raises(UserError, match="does not hold the limits"):
+        Limits.load(tmp_path / "limits.safetensors")
 
 
 def test_limits_are_read_back(fitted, tmp_path):
