@@ -23,3 +23,10 @@ def test_the_interval_of_a_share_is_paired_with_the_ceiling(rng):
     value, ceiling = (bootstrap.interval(part, np.arange(50), QUICK) for part in (hits, 2 * hits))
     row = shares(value, 0.0, ceiling, QUICK)
     np.testing.assert_allclose([row["share_of_ceiling"], row["share_low"], row["share_high"]], 0.5)
+
+
+def test_there_is_no_share_where_the_best_possible_is_chance(rng):
+    hits = (rng.random(40) < 0.5).astype(float)
+    best = (np.arange(40) % 2).astype(float)
+    row = beside_ceiling(hits, best, best.mean(), np.arange(40), QUICK)
+    assert np.isnan(row["share_of_ceiling"]) and np.isfinite(row["share_low"])
