@@ -25,8 +25,8 @@ def beside_ceiling(
 def shares(value: Estimate, chance: float, ceiling: Estimate, resampling: Resampling) -> dict[str, float]:
     """Columns that set a value beside its ceiling, estimated on the same clips and resampled together with it.
 
-    `share_of_ceiling`, with its interval `share_low` to `share_high`: 0 at chance, 1 at the `ceiling`, and NaN where the
-    best possible is no better than chance.
+    `share_of_ceiling`, with its interval `share_low` to `share_high`: 0 at chance, 1 at the `ceiling`, and NaN
+    where the best possible is no better than chance.
     """
 
     def share_of(value: Value, ceiling: Value) -> Value:
