@@ -84,8 +84,8 @@ class Limits:
     ) -> Float[np.ndarray, "n 2"]:
         """Median and 90th percentile (degrees) of the errors of those recordings that were most like each of these.
 
-        Neither is less than the angle between the halves of the recording: what half of it changes is not known better
-        than that.
+        The percentile is at least the angle between the halves of the recording, which may differ by more than any
+        recording did that the errors are known of.
 
         Args:
             signs: as `fit` takes them; that angle is the last of them.
@@ -96,8 +96,8 @@ class Limits:
         # The mean over the signs that both have.
         apart = np.square((queries[:, None] - self.signs) / scale)
         nearest = np.argsort(np.nanmean(apart, axis=2), axis=1, kind="stable")[:, :NEIGHBOURS]
-        alike = np.quantile(self.errors[nearest], [0.5, 0.9], axis=1).T
-        return np.fmax(alike, np.asarray(signs)[:, -1:])
+        median, high = np.quantile(self.errors[nearest], [0.5, 0.9], axis=1)
+        return np.stack([median, np.fmax(high, np.asarray(signs)[:, -1])], axis=1)
 
     def save(self, path: str | Path) -> None:
         """Write the limits as a safetensors file."""

@@ -117,7 +117,7 @@ def test_a_face_comes_with_its_uncertainty(system, spoken):
     assert tuple(face.measures) == MEASURES
     assert all(low <= high for low, high in face.measures.values())
     assert 0 < face.heard.apart < 180
-    assert face.error == (max(12.0, face.heard.apart),) * 2
+    assert face.error == (12.0, pytest.approx(max(12.0, face.heard.apart)))
     assert f"about {face.error[0]:.0f} degrees" in face.uncertainty and "differ by up to" in face.uncertainty
 
 
