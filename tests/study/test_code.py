@@ -282,7 +282,8 @@ def test_the_digest_of_a_function_is_that_of_all_it_reaches(toy):
 def test_training_reaches_no_statistics_and_all_it_needs():
     from s2f.training.voice import train_voice_encoder
 
-    reached = {path.stem: Library().reached(code(path)) for path in NOTEBOOKS}
+    library = Library()
+    reached = {path.stem: library.reached(code(path)) for path in NOTEBOOKS}
     for name in ("20_face_model", "30_train", "70_ablations"):
         assert "s2f/metrics/bootstrap.py" not in reached[name]
         assert {"s2f/study/precision.py", "s2f/training/loop.py"} <= set(reached[name])
