@@ -16,6 +16,7 @@ from s2f.metrics.similarity import angles
 from s2f.study.paths import UserError
 
 LEAST = 5  # speakers of a group
+OFTEN = 0.1  # share of the copies that are refused
 
 
 def one_clip_a_speaker(clips: pd.DataFrame, speakers: Mapping[str, int]) -> pd.DataFrame:
@@ -37,6 +38,19 @@ def one_clip_a_speaker(clips: pd.DataFrame, speakers: Mapping[str, int]) -> pd.D
         rows = np.linspace(0, len(members) - 1, min(count, len(members)))
         parts.append(members.iloc[np.unique(np.round(rows).astype(int))])
     return pd.concat(parts)
+
+
+def comparable(copies: pd.DataFrame, clean: str) -> pd.Index:
+    """The rows of copies that can be compared: all conditions of the same clips.
+
+    A condition in which more than a tenth of the copies were `refused` is left out, and then each clip of which another
+    copy was.
+    """
+    refused = copies.loc[(copies["condition"] == clean) & copies["refused"], "clip"]
+    copies = copies[~copies["clip"].isin(refused)]
+    often = copies.groupby("condition")["refused"].mean()
+    kept = copies[copies["condition"].isin(often.index[often <= OFTEN])]
+    return kept.index[~kept.groupby("clip")["refused"].transform("any").astype(bool)]
 
 
 def angles_to_first(features: Float32[np.ndarray, "copies dim"], clips: Column) -> Float[np.ndarray, "copies"]:
