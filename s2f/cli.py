@@ -35,7 +35,7 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(printable(f"s2f: {error}"), err=True)
+        typer.echo(paths.printable(f"s2f: {error}"), err=True)
         raise typer.Exit(2) from None
 
 
@@ -88,12 +88,7 @@ def face(
             images.save_png(drawn.image, out, Description=CAVEAT, Software=f"s2f {metadata.version('s2f')}")
         except OSError as error:
             raise UserError(f"{out} cannot be written ({error.strerror}): name another place.") from None
-        typer.echo(printable(f"{out}\n{CAVEAT}\n{right}\n{drawn.uncertainty}"))
-
-
-def printable(text: str) -> str:
-    """The text with what a terminal cannot show, such as a file name in another encoding, written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        typer.echo(paths.printable(f"{out}\n{CAVEAT}\n{right}\n{drawn.uncertainty}"))
 
 
 def reliability(results: Path) -> str:

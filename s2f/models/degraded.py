@@ -14,28 +14,28 @@ from s2f.study import blocks
 from s2f.study.paths import UserError
 
 CLEAN = "clean"
-LENGTH = "length"  # the first seconds of the recording: no degradation, but less to hear
+LENGTH = "length"  # the first seconds of the recording: no degradation, but less speech
 BLOCK = 8  # recordings a job
 
 
-def hear(
+def predict(
     models: Path, waves: Int16[np.ndarray, "clips samples"], conditions: pd.DataFrame, seed: int, workers: int
 ) -> tuple[pd.DataFrame, Float32[np.ndarray, "rows feature_dim"]]:
-    """Degrade each recording in each condition, and hear the copies as any recording is heard.
+    """Degrade each recording in each condition, and predict from the copies as from any recording.
 
     Args:
         models: folder of the models.
         waves: recordings at 16 kHz.
         conditions: see `conditions`.
-        seed: of noise and rooms; those of a recording do not hang on the others.
+        seed: of noise and rooms; those of a recording do not depend on the others.
         workers: number of processes; it does not affect the result.
 
     Returns:
         A row a copy, recording by recording: `clip` (row of `waves`), the columns of `conditions`, `refused` (no
-        speech was found) and the signs of `inference.Heard`; and the predictions, NaN where the copy was refused.
+        speech was found) and the signs of `inference.Prediction`; and the predictions, NaN where the copy was refused.
     """
     rows = [range(start, min(start + BLOCK, len(waves))) for start in range(0, len(waves), BLOCK)]
-    jobs = [partial(_hear, models, waves[part.start : part.stop], part.start, conditions, seed) for part in rows]
+    jobs = [partial(_predict, models, waves[part.start : part.stop], part.start, conditions, seed) for part in rows]
     tables, features = zip(*blocks.compute(jobs, workers), strict=True)
     return pd.concat(tables, ignore_index=True), np.concatenate(features)
 
@@ -52,8 +52,8 @@ def conditions(severities: dict[str, list[float]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["condition", "kind", "place", "severity"])
 
 
-def _hear(models, waves, first, conditions, seed):
-    encoder, crop = inference.listener(models), inference.read_facts(models)["seconds"]
+def _predict(models, waves, first, conditions, seed):
+    encoder, crop = inference.cpu_voice_encoder(models), inference.read_facts(models)["seconds"]
     dim = encoder.config.feature_dim
     rows, features = [], []
     for number, wave in enumerate(waves.astype(np.float32) / FULL_SCALE, first):
@@ -66,8 +66,8 @@ def _hear(models, waves, first, conditions, seed):
             else:
                 copy = degradation.degrade(wave, condition.kind, condition.severity, draw)
             try:
-                heard = inference.hear(encoder, crop, speech.isolate(copy))
-                signs, feature = heard.signs, heard.feature
+                prediction = inference.predict(encoder, crop, speech.isolate(copy))
+                signs, feature = prediction.signs, prediction.feature
             except UserError:
                 signs, feature = np.full(len(inference.SIGNS), np.nan), np.full(dim, np.nan, np.float32)
             rows.append((number, *condition, bool(np.isnan(feature).any()), *signs))

@@ -28,7 +28,7 @@ from s2f.study.precision import fast_dtype
 
 FACE_BATCH = 256  # photographs or drawn faces at a time
 LONGEST_SECONDS = 30.0  # more of a recording is not listened to: memory grows with it
-# The least that is heard as a half: those of less than 6 s overlap, those of 3 s would be the same.
+# The least length of a half: those of less than 6 s overlap, those of 3 s would be the same.
 SEGMENT_SECONDS = 3.0
 # What tells how far a prediction can be trusted: `signal.speech.quality`, length, the angle between the halves.
 SIGNS = ("dynamics", "treble", "crest", "log_seconds", "halves")
@@ -163,32 +163,32 @@ def draw(
 
 
 @dataclass(frozen=True)
-class Heard:
+class Prediction:
     """What the voice model makes of a recording."""
 
-    seconds: float  # of speech, those that were heard
+    seconds: float  # of speech that it rests on
     feature: Float32[np.ndarray, "feature_dim"]
     halves: Float32[np.ndarray, "halves feature_dim"]  # features of the two halves; none if it is too short
     quality: dict[str, float]  # see `signal.speech.quality`
 
     @property
-    def apart(self) -> float:
+    def halves_angle(self) -> float:
         """Angle between the features of the halves (degrees); NaN for a recording too short to have two."""
         return float(angles(self.halves[:1], self.halves[1:])[0]) if len(self.halves) else math.nan
 
     @property
     def signs(self) -> Float[np.ndarray, "signs"]:
         """What tells how far the feature can be trusted, as `limits.Limits` takes it."""
-        return np.array([*self.quality.values(), math.log(self.seconds), self.apart])
+        return np.array([*self.quality.values(), math.log(self.seconds), self.halves_angle])
 
 
-def hear(encoder: VoiceEncoder, crop_seconds: float, spoken: Int16[np.ndarray, "samples"]) -> Heard:
+def predict(encoder: VoiceEncoder, crop_seconds: float, spoken: Int16[np.ndarray, "samples"]) -> Prediction:
     """Predict the face feature from speech, on the CPU.
 
     Args:
         encoder: the voice encoder.
         crop_seconds: length of a training crop; less speech is repeated.
-        spoken: speech as `signal.speech` isolates it; the first 30 s are heard.
+        spoken: speech as `signal.speech` isolates it; the first 30 s count.
     """
     spoken = spoken[: round(LONGEST_SECONDS * SAMPLE_RATE)]
     whole = fit_length(spoken, max(len(spoken), round(crop_seconds * SAMPLE_RATE)))
@@ -198,7 +198,7 @@ def hear(encoder: VoiceEncoder, crop_seconds: float, spoken: Int16[np.ndarray, "
     with torch.inference_mode():
         feature = encoder(spectrogram(torch.tensor(whole)[None])).numpy()[0]
         halves = encoder(spectrogram(torch.from_numpy(parts))).numpy() if len(parts) else np.empty((0, len(feature)))
-    return Heard(len(spoken) / SAMPLE_RATE, feature, halves.astype(np.float32), speech.quality(spoken))
+    return Prediction(len(spoken) / SAMPLE_RATE, feature, halves.astype(np.float32), speech.quality(spoken))
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Face:
     image: UInt8[np.ndarray, "size size 3"]
     landmarks: Float32[np.ndarray, "68 2"]
     feature: Float32[np.ndarray, "feature_dim"]  # what it is drawn from, without exaggeration
-    heard: Heard
+    prediction: Prediction
     outside: float  # distance of the prediction as a share of what is usual: beyond 1, the face was drawn back
     error: tuple[float, float]  # of the feature, median and 90th percentile of recordings like this (degrees)
     measures: dict[str, tuple[float, float]]  # of the faces of the halves, the smaller and the larger; empty if short
@@ -216,11 +216,10 @@ class Face:
 
     @property
     def uncertainty(self) -> str:
-        """In two or three sentences, how far the face would be another from a better recording."""
-        median, high = self.error
-        same, others = self.yardstick
+        """In a few sentences, how far the face depends on the quality of the recording."""
+        (median, high), (same, others), prediction = self.error, self.yardstick, self.prediction
         sentences = [
-            f"From {self.heard.seconds:.1f} s of speech. Recordings like this one move the face by about {median:.0f} "
+            f"From {prediction.seconds:.1f} s of speech. Recordings like this one move the face by about {median:.0f} "
             f"degrees (one in ten by more than {high:.0f}) from that of a clean recording of the same words, where two "
             f"recordings of one speaker lie {same:.0f} degrees apart and those of two speakers {others:.0f}. So it was "
             "among the speakers of this study; how far it is to the true face is another matter."
@@ -228,8 +227,8 @@ class Face:
         if self.measures:
             width = max((high - low) / low for low, high in self.measures.values())
             sentences.append(
-                f"The halves of this recording lie {self.heard.apart:.0f} degrees apart, and measures of their faces "
-                f"differ by up to {width:.0%}."
+                f"The halves of this recording lie {prediction.halves_angle:.0f} degrees apart, and measures of their "
+                f"faces differ by up to {width:.0%}."
             )
         else:
             sentences.append("So little speech tells little of a face: give 6 s.")
@@ -260,7 +259,7 @@ class Speech2Face:
             if not (models / name).is_file():
                 raise UserError(f"There is no {models / name}: make it with `dvc repro {stage}`, or name the folder.")
         decoder = weights.load(models / "face.safetensors", decoder=FaceDecoder)["decoder"]
-        system = cls(listener(models), decoder, read_facts(models), Limits.load(models / "limits.safetensors"))
+        system = cls(cpu_voice_encoder(models), decoder, read_facts(models), Limits.load(models / "limits.safetensors"))
         dims = system.voice_encoder.config.feature_dim, len(system.facts["mean_feature"]), len(system.limits.mean)
         if {*dims, decoder.config.feature_dim} != {dims[0]}:
             raise UserError(f"The models in {models} are of different trainings: make them again with `dvc repro`.")
@@ -273,33 +272,34 @@ class Speech2Face:
 
         Args:
             recording: speech at 16 kHz in 16 bits, as `speech.read` and every corpus give it; or any recording in
-                float32, in which speech is found first. Its first 30 s are heard.
+                float32, in which speech is found first. Its first 30 s count.
             exaggeration: k of v + k (v - mean): how much further away from the average face the face is drawn.
 
         Raises:
             UserError: if no speech is found in the recording.
         """
         spoken = recording if recording.dtype == np.int16 else speech.isolate(recording)
-        heard = hear(self.voice_encoder, self.facts["seconds"], spoken)
-        feature = self.limits.drawn_back(heard.feature[None])
+        prediction = predict(self.voice_encoder, self.facts["seconds"], spoken)
+        feature = self.limits.drawn_back(prediction.feature[None])
         mean = np.array(self.facts["mean_feature"], np.float32)
         exaggerated = feature + np.float32(exaggeration) * (feature - mean)
-        images, landmarks = draw(self.face_decoder, np.concatenate([exaggerated, heard.halves]), torch.device("cpu"))
-        ranges = np.sort(measures(landmarks[1:]), axis=0).T.tolist() if len(heard.halves) else []
-        (error,) = self.limits.expected_error(heard.signs[None], heard.feature[None]).tolist()
+        features = np.concatenate([exaggerated, prediction.halves])
+        images, landmarks = draw(self.face_decoder, features, torch.device("cpu"))
+        ranges = np.sort(measures(landmarks[1:]), axis=0).T.tolist() if len(prediction.halves) else []
+        (error,) = self.limits.expected_error(prediction.signs[None], prediction.feature[None]).tolist()
         return Face(
             images[0],
             landmarks[0],
             feature[0],
-            heard,
-            float(self.limits.distance(heard.feature[None])[0]),
+            prediction,
+            float(self.limits.distance(prediction.feature[None])[0]),
             tuple(error),
             dict(zip(MEASURES, map(tuple, ranges), strict=False)),
             (float(self.limits.same_speaker), float(self.limits.two_speakers)),
         )
 
 
-def listener(models: str | Path) -> VoiceEncoder:
+def cpu_voice_encoder(models: str | Path) -> VoiceEncoder:
     """The trained voice encoder of a folder of models, made ready for one recording at a time on the CPU."""
     return for_inference(_voice_encoder(models), torch.float32)
 

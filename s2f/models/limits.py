@@ -16,7 +16,7 @@ from s2f.metrics.similarity import degrees, unit_rows
 from s2f.models import weights
 from s2f.study.paths import UserError, replacing
 
-FALSE_REFUSALS = 0.01  # share of the clean recordings of held-out speakers that lie outside the domain
+OUTSIDE_SHARE = 0.01  # share of the clean recordings of held-out speakers that lie outside the domain
 KEPT_VARIANCE = 0.95  # of the predictions, in the directions that the domain distinguishes
 FOLDS = 5
 NEIGHBOURS = 50
@@ -30,8 +30,8 @@ class Limits:
     directions: Float32[np.ndarray, "kept feature_dim"]  # orthonormal
     deviations: Float32[np.ndarray, "kept"]  # standard deviation of the predictions along each
     rest: Float32[np.ndarray, ""]  # ... and along any other direction
-    radii: Float32[np.ndarray, "2"]  # distances along these and along the others that FALSE_REFUSALS / 2 exceed, each
-    signs: Float32[np.ndarray, "recordings signs"]  # of clean and degraded recordings, the distance last
+    radii: Float32[np.ndarray, "2"]  # distances along these and along the others that OUTSIDE_SHARE / 2 exceed, each
+    signs: Float32[np.ndarray, "recordings signs"]  # of degraded and shortened recordings, the distance last
     errors: Float32[np.ndarray, "recordings"]  # degrees
     same_speaker: Float32[np.ndarray, ""]  # median angle between the predictions for two recordings (degrees) ...
     two_speakers: Float32[np.ndarray, ""]  # ... and between those for two speakers
@@ -50,15 +50,15 @@ class Limits:
         Args:
             clean: predictions for clean recordings, of which the domain is made.
             speakers: who speaks in each; the radius is taken from out-of-fold distances, a speaker in one fold.
-            predicted: predictions for other clean and degraded recordings.
-            signs: what is known of each of these (`inference.Heard.signs`); NaN where it cannot be.
+            predicted: predictions for degraded and shortened recordings.
+            signs: what is known of each of these (`inference.Prediction.signs`); NaN where it cannot be.
             errors: angle of each of these predictions to that of the clean recording (degrees).
         """
         codes = pd.factorize(speakers)[0]
         fold = codes % FOLDS
         outside = np.concatenate([_distances(clean[fold == k], *_domain(clean[fold != k])) for k in np.unique(fold)])
         domain = _domain(clean)
-        radii = np.quantile(outside, 1 - FALSE_REFUSALS / 2, axis=0)
+        radii = np.quantile(outside, 1 - OUTSIDE_SHARE / 2, axis=0)
         signs = np.column_stack([signs, (_distances(predicted, *domain) / radii).max(axis=1)])
         cosines = unit_rows(clean) @ unit_rows(clean).T
         pairs = np.tril(np.ones_like(cosines, bool), -1)

@@ -1,6 +1,6 @@
 """What microphones, rooms, telephones and codecs do to a recording: for training, and to measure what it does to faces.
 
-Each kind takes a wave at 16 kHz and a severity in its own unit; the greater the place in `KINDS`, the worse.
+Each kind takes a wave at 16 kHz and a severity in its own unit; `KINDS` lists severities from mild to severe.
 """
 
 import io

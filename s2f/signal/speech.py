@@ -1,7 +1,7 @@
 """The one way from a sound to what the voice models take: the speech in it, without offset, at one level.
 
-Recordings of users, of every corpus and of the synthetic world pass through `isolate`, so that nothing is true of the
-sound in training that is only hoped for later.
+Recordings of users, of corpora and of the synthetic world pass through `isolate`, so that training and use get sound of
+the same kind. (`studies/published` measures pretrained front ends on recordings as they are.)
 """
 
 from functools import cache
@@ -29,8 +29,8 @@ def isolate(
 ) -> Int16[np.ndarray, "speech_samples"]:
     """The speech in a recording: offset, rumble and pauses removed, at -23 dB relative to full scale, in 16 bits.
 
-    Speech is what the voice-activity detector Silero finds; what it takes for speech does not hang on the level of the
-    recording, which is set before.
+    Speech is what the voice-activity detector Silero finds; what it takes for speech does not depend on the level of
+    the recording, which is set before.
 
     Args:
         wave: samples at 16 kHz, in [-1, 1].

@@ -128,6 +128,11 @@ def write_json(obj, path: str | Path) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def printable(text: str) -> str:
+    """The text with what UTF-8 cannot hold, such as a file name in another encoding, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def md5(path: str | Path) -> str:
     """The MD5 digest of a file, as DVC states it in dvc.lock."""
     with Path(path).open("rb") as file:

@@ -1,4 +1,4 @@
-"""Degraded copies are heard like any recording: the same by any number of workers, refused where there is no speech."""
+"""Degraded copies take the way of any recording: whatever the number of workers; without speech, refused."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def models(tmp_path_factory):
     return folder
 
 
-def test_copies_do_not_hang_on_workers_or_on_other_recordings(models, spoken, monkeypatch):
+def test_copies_do_not_depend_on_workers_or_on_other_recordings(models, spoken, monkeypatch):
     monkeypatch.setattr(degraded, "BLOCK", 1)
     wave = speech.isolate(spoken(5))[: 3 * 16_000]
     silent = np.zeros_like(wave)
@@ -26,10 +26,10 @@ def test_copies_do_not_hang_on_workers_or_on_other_recordings(models, spoken, mo
     assert conditions["condition"].tolist() == ["clean", "noise 20 dB", "telephone 7 kHz", "telephone 3.4 kHz"]
     assert conditions["place"].tolist() == [1, 1, 1, 2]
     waves = np.stack([wave, silent])
-    table, features = degraded.hear(models, waves, conditions, 7, 1)
+    table, features = degraded.predict(models, waves, conditions, 7, 1)
     assert table["clip"].tolist() == [0] * 4 + [1] * 4
     assert table["refused"].tolist() == [False] * 4 + [True] * 4
     assert np.isfinite(features[:4]).all() and np.isnan(features[4:]).all()
-    (alone, again) = degraded.hear(models, waves[:1], conditions, 7, 2)
+    (alone, again) = degraded.predict(models, waves[:1], conditions, 7, 2)
     assert np.array_equal(again, features[:4])
     assert alone["dynamics"].tolist() == table["dynamics"].tolist()[:4]

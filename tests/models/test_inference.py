@@ -116,21 +116,21 @@ def test_a_face_comes_with_its_uncertainty(system, spoken):
     assert face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (128,)
     assert tuple(face.measures) == MEASURES
     assert all(low <= high for low, high in face.measures.values())
-    assert 0 < face.heard.apart < 180
-    assert face.error == (12.0, pytest.approx(max(12.0, face.heard.apart)))
+    assert 0 < face.prediction.halves_angle < 180
+    assert face.error == (12.0, pytest.approx(max(12.0, face.prediction.halves_angle)))
     assert f"about {face.error[0]:.0f} degrees" in face.uncertainty and "differ by up to" in face.uncertainty
 
 
 def test_too_little_speech_has_no_halves_and_says_so(system, spoken):
     face = system.face(spoken(2))
-    assert not len(face.heard.halves) and not face.measures and np.isnan(face.heard.apart)
+    assert not len(face.prediction.halves) and not face.measures and np.isnan(face.prediction.halves_angle)
     assert "give 6 s" in face.uncertainty
 
 
 def test_a_voice_that_changes_has_halves_further_apart(system, spoken):
     half = speech.isolate(spoken(8))[: 3 * SAMPLE_RATE]
     same, changing = np.append(half, half), np.append(half, half[::-1] // 2)
-    assert system.face(changing).heard.apart > 10 * system.face(same).heard.apart
+    assert system.face(changing).prediction.halves_angle > 10 * system.face(same).prediction.halves_angle
 
 
 def test_a_short_recording_is_that_recording_repeated(system, spoken):
@@ -141,7 +141,7 @@ def test_a_short_recording_is_that_recording_repeated(system, spoken):
 def test_of_a_long_recording_30_seconds_are_heard(system, spoken):
     wave = np.resize(speech.isolate(spoken(8)), 31 * SAMPLE_RATE)
     face = system.face(wave)
-    assert face.heard.seconds == 30
+    assert face.prediction.seconds == 30
     np.testing.assert_array_equal(face.feature, system.face(wave[: 30 * SAMPLE_RATE]).feature)
 
 

@@ -31,7 +31,7 @@ from s2f.signal.canonical import align, canonical_faces, pose
 from s2f.signal.images import read_image
 from s2f.study import config
 from s2f.study.config import Count, Seconds, Section, Seed, Share
-from s2f.study.paths import UserError
+from s2f.study.paths import UserError, printable
 
 NEEDED = ("sound", "speaker", "photographs")
 LABELS = ("sex", "age", "language", "group")
@@ -76,8 +76,7 @@ class SetAside:
 
     def add(self, kind: str, item: str | Path, reason: str) -> None:
         # A file name that is not UTF-8 could not be written.
-        texts = (kind, str(item), reason)
-        self.rows.append(tuple(text.encode(errors="backslashreplace").decode() for text in texts))
+        self.rows.append((kind, printable(str(item)), printable(reason)))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -251,10 +250,10 @@ def build(
     recordings = recordings[usable].reset_index(drop=True)
     recordings = recordings.assign(split=splits(recordings, seed, shares))
     clips = _sounds(recordings, photographs, folder / "audio", seconds, source, aside)
-    heard = set(clips["speaker_id"]) | set(recordings.loc[recordings["split"] == "face", "speaker"])
-    for speaker in recordings.loc[~recordings["speaker"].isin(heard), "speaker"].unique():
+    kept = set(clips["speaker_id"]) | set(recordings.loc[recordings["split"] == "face", "speaker"])
+    for speaker in recordings.loc[~recordings["speaker"].isin(kept), "speaker"].unique():
         aside.add("person", speaker, "no recording of this speaker can be used")
-    people = _people(recordings[recordings["speaker"].isin(heard)])
+    people = _people(recordings[recordings["speaker"].isin(kept)])
     for split in tables.SPLITS:
         if not (people["split"] == split).any():
             raise UserError(f"No speaker of the split {split} can be used: see what was set aside, and add some.")
