@@ -20,6 +20,8 @@ FRAME = SAMPLE_RATE // 50  # 20 ms, for levels
 QUIET_DB = -80.0  # a recording whose level is below this, relative to full scale, is silent: a few 16-bit steps
 GATE_DB = -10.0  # as in ITU-R BS.1770: frames so far below the mean do not count in the level
 PAUSE_DB = -30.0  # frames so far below the level of the speech are pauses
+BANG_WINDOW = 40  # frames; a bang lasts at most half of that
+BANG_DB = 15.0  # and stands so far above the loudest median of a window; of speech, one frame in a hundred recordings
 FLOOR_DB = -35.0  # level of the noise that is added, relative to the speech
 SHORTEST = 0.5  # seconds of speech
 
@@ -30,7 +32,7 @@ def isolate(
     """The speech in a recording: offset, rumble and pauses removed, at -23 dB relative to full scale, in 16 bits.
 
     Speech is what the voice-activity detector Silero finds; what it takes for speech does not depend on the level of
-    the recording, which is set before.
+    the recording, which is set before, nor on a slammed door or a knock on the microphone, which does not set it.
 
     Args:
         wave: samples at 16 kHz, in [-1, 1].
@@ -44,9 +46,9 @@ def isolate(
     """
     if len(wave) < FRAME or _level(_centred(wave)) < QUIET_DB:
         raise UserError(f"No speech was found in {name}, which is silent: give a recording of one person speaking.")
-    even = levelled(_high_passed(wave))
+    even = levelled(_without_bangs(_high_passed(wave)))
     pieces = [even[start:end] for start, end in _segments(even)]
-    speech = np.concatenate([_without_pauses(piece) for piece in pieces]) if pieces else even[:0]
+    speech = _without_pauses(np.concatenate(pieces)) if pieces else even[:0]
     if len(speech) < SHORTEST * SAMPLE_RATE:
         found = f"Only {len(speech) / SAMPLE_RATE:.1f} s of speech was" if len(speech) else "No speech was"
         raise UserError(f"{found} found in {name}: give a recording of one person speaking, best for 6 s or more.")
@@ -111,6 +113,16 @@ def _level(wave: Float32[np.ndarray, "samples"]) -> float:
     return float(10 * np.log10(loud.mean()))
 
 
+def _without_bangs(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
+    """The wave with what is far louder than its loudest 0.8 s, at most half of them long, turned down."""
+    levels = _frame_levels(wave)
+    windows = np.lib.stride_tricks.sliding_window_view(levels, min(BANG_WINDOW, len(levels)))
+    most = np.median(windows, axis=1).max() + BANG_DB
+    gain = np.ones(len(wave), np.float32)
+    gain[: len(levels) * FRAME] = np.repeat(10 ** (np.minimum(most - levels, 0) / 20), FRAME)
+    return wave * gain
+
+
 def levelled(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
     """The wave with the frames that are not pauses at `LEVEL_DB`; single peaks beyond full scale are clipped."""
     return np.clip(wave * np.float32(10 ** ((LEVEL_DB - _level(wave)) / 20)), -1, 1)
@@ -124,8 +136,9 @@ def _segments(wave: Float32[np.ndarray, "samples"]) -> list[tuple[int, int]]:
 
 
 def _without_pauses(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "kept"]:
-    """A stretch of speech without the frames in which nothing sounds, such as the zeros of a noise gate."""
-    sounding = _frame_levels(wave) >= LEVEL_DB + PAUSE_DB
+    """Speech without the frames in which nothing sounds, such as the zeros of a noise gate."""
+    wave = _without_bangs(wave)
+    sounding = _frame_levels(wave) >= _level(wave) + PAUSE_DB
     rest = len(wave) % FRAME
     return wave[np.concatenate([np.repeat(sounding, FRAME), np.ones(rest, bool)])]
 

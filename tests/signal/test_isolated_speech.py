@@ -61,6 +61,23 @@ def test_speech_comes_out_at_one_level(spoken):
     assert speech.LEVEL_DB - 3 < levels[0] < speech.LEVEL_DB + 0.5
 
 
+@pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.02, 0.2], ids=["click", "knock", "bang"])
+@pytest.mark.parametrize("gain_db", [0.0, -20.0, -40.0])
+def test_bangs_far_louder_than_the_speech_do_not_set_its_level(seconds, gain_db, spoken):
+    wave = spoken(4)
+    banged = wave * np.float32(10 ** (gain_db / 20))
+    samples = max(1, round(seconds * SAMPLE_RATE))
+    for start in range(SAMPLE_RATE // 2, len(wave), SAMPLE_RATE):
+        banged[start : start + samples] = np.random.default_rng(start).choice([-1.0, 1.0], samples)
+    kept, reference = isolated(banged), isolated(wave)
+    # Speech under a bang may be lost: 4 bangs, and two frames of 32 ms of the detector at either side of each.
+    assert len(kept) == pytest.approx(len(reference), abs=4 * (samples + 4 * 512))
+    loud = [np.median([power_db(frame + 1e-9) for frame in np.array_split(part, 150)]) for part in (kept, reference)]
+    # What is left of the bangs lies at most 15 dB above the loudest speech, and the level goes by mean power.
+    fraction = 4 * samples / len(wave)
+    assert loud[0] == pytest.approx(loud[1], abs=2 + 10 * np.log10(1 + fraction * 10 ** (speech.BANG_DB / 10)))
+
+
 def test_the_same_recording_gives_the_same_samples(spoken):
     np.testing.assert_array_equal(speech.isolate(spoken(3)), speech.isolate(spoken(3)))
 
