@@ -257,6 +257,13 @@ def test_a_failing_cell_still_leaves_both_files_and_a_sentence(study, capsys):
     assert (study / "build/run/40_evaluate.ipynb").exists()
 
 
+@pytest.mark.parametrize("why", ["SIGINT: voice stopped after step 3; run it again", ""])
+def test_an_interruption_is_no_failure(why, study, capsys):
+    write(study, "30_train", code(f"raise KeyboardInterrupt({why!r})"))
+    assert main(["run", "30_train"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"30_train: {why or 'interrupted; run it again'}"
+
+
 def test_a_user_error_in_a_cell_is_one_sentence_and_exit_code_2(study, capsys):
     raising = "from s2f.study.paths import UserError\nraise UserError('row 7 of a.csv is empty; fill it.')"
     write(study, "10_data", code(raising))

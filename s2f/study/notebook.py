@@ -271,6 +271,8 @@ def execute(notebook: Path, executed: Path, values: dict, root: Path, stage: boo
             first_line = (error.evalue.splitlines() or [""])[0]
             if error.ename == UserError.__name__:
                 raise UserError(first_line) from None
+            if error.ename == KeyboardInterrupt.__name__:
+                raise CellError(f"{notebook.stem}: {first_line or 'interrupted; run it again'}") from None
             raise CellError(
                 f"{notebook.stem}: the cell that begins `{error.source.splitlines()[0]}` failed with "
                 f"{error.ename}: {first_line}; see {executed.with_suffix('.html')}."
