@@ -10,7 +10,14 @@ from s2f.study.numbers import finite
 
 
 def draw(
-    features: Mapping[str, Features], faces: Features, pictures: Images, landmarks: Points, fold: Fold, components: int
+    features: Mapping[str, Features],
+    faces: Features,
+    pictures: Images,
+    landmarks: Points,
+    read: Features,
+    fold: Fold,
+    components: int,
+    penalty: float,
 ) -> dict[str, Images]:
     """Pictures of each kind of `features`, by decoders of the other folds.
 
@@ -19,13 +26,17 @@ def draw(
         faces: features of the true faces, from which the decoders learn to draw.
         pictures: canonical pictures of the same faces.
         landmarks: of the pictures, px.
+        read: features of the pictures.
         fold: the fold of each person.
         components: principal components of the texture.
+        penalty: of `LinearDecoder.fit`.
     """
-    finite(face_feature=faces, landmark=landmarks, **{f"feature_of_{kind}": rows for kind, rows in features.items()})
+    drawn = {f"feature_of_{kind}": rows for kind, rows in features.items()}
+    finite(face_feature=faces, picture_feature=read, landmark=landmarks, **drawn)
     images = {kind: np.empty_like(pictures) for kind in features}
     for test in held_out(fold):
-        decoder = LinearDecoder.fit(faces[~test], pictures[~test], landmarks[~test], components)
+        learned = faces[~test], pictures[~test], landmarks[~test], read[~test]
+        decoder = LinearDecoder.fit(*learned, components, penalty)
         for kind, rows in features.items():
             images[kind][test] = decoder.draw(rows[test])
     return images

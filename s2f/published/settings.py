@@ -85,6 +85,7 @@ class Drawn(Measured):
     folds: Folds
     gallery: Gallery
     components: Count
+    penalty: Positive
     exaggerations: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
     workers: Count
 

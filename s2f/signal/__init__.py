@@ -6,6 +6,7 @@
     degradation       what microphones, rooms, telephones and codecs do to a recording
     images            read and write pictures
     landmarks         craniofacial measures from 68 landmarks; a linear detector of them
+    numpy_warping     the warp of images without torch
     speech            the speech in a recording, at one level
     voice_statistics  pitch, formants, noise and spectrum of a voice
     warping           warp images by landmarks

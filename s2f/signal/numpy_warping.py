@@ -1,0 +1,39 @@
+"""The warp of `s2f.signal.warping` in NumPy: for pictures that are drawn where torch takes too long to import."""
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+INVERSIONS = 4  # as many as in `s2f.signal.warping`
+
+
+def warp(
+    image: Float32[np.ndarray, "height width channels"], flow: Float32[np.ndarray, "height width 2"]
+) -> Float32[np.ndarray, "height width channels"]:
+    """The image with the content of each pixel p moved to p + flow(p), as `s2f.signal.warping.warp` does it.
+
+    Args:
+        image: values of any scale; beyond its border the outermost pixels are repeated.
+        flow: displacement (x, y) of each pixel, px; its slope must stay below 1 px per px.
+    """
+    y, x = np.indices(image.shape[:2], dtype=np.float32)
+    back = flow
+    for _ in range(INVERSIONS):
+        back = sample(flow, x - back[..., 0], y - back[..., 1])
+    return sample(image, x - back[..., 0], y - back[..., 1])
+
+
+def sample(
+    image: Float32[np.ndarray, "height width channels"],
+    x: Float[np.ndarray, "*places"],
+    y: Float[np.ndarray, "*places"],
+) -> Float32[np.ndarray, "*places channels"]:
+    """Bilinear values of the image at places (px; the first pixel's centre is at (0, 0)); the border is repeated."""
+    height, width, channels = image.shape
+    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    # The last pixel is the right neighbour of a place on it, with weight one.
+    left, top = np.minimum(x.astype(np.intp), width - 2), np.minimum(y.astype(np.intp), height - 2)
+    right_part, lower_part = (x - left)[..., None], (y - top)[..., None]
+    pixels, first = image.reshape(-1, channels), top * width + left
+    upper = pixels[first] + right_part * (pixels[first + 1] - pixels[first])
+    lower = pixels[first + width] + right_part * (pixels[first + width + 1] - pixels[first + width])
+    return (upper + lower_part * (lower - upper)).astype(np.float32)
