@@ -37,9 +37,19 @@ def people(sample: Samples) -> pd.DataFrame:
 
 
 def strata(sample: Samples) -> pd.DataFrame:
-    """Labels within which to match: sex, age band, and both."""
+    """Labels within which to match: sex, age band, both; where it is annotated, ethnicity, and sex and ethnicity."""
     labels = people(sample)
-    return labels.assign(sex_and_age_band=labels["sex"] + " " + labels["age_band"])
+    labels = labels.assign(sex_and_age_band=labels["sex"] + " " + labels["age_band"])
+    ethnicity = sample.people["ethnicity"]
+    if ethnicity.isna().all():
+        return labels
+    return labels.assign(ethnicity=ethnicity, sex_and_ethnicity=labels["sex"] + " " + ethnicity)
+
+
+def common(labels: pd.DataFrame, minimum: int) -> pd.DataFrame:
+    """Labels with those of fewer than `minimum` people put together as `others`."""
+    counts = labels.apply(lambda column: column.map(column.value_counts()))
+    return labels.where(counts >= minimum, "others")
 
 
 def craniofacial(

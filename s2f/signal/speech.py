@@ -1,7 +1,7 @@
 """The one way from a sound to what the voice models take: the speech in it, without offset, at one level.
 
-Recordings of users, of corpora and of the synthetic world pass through `isolate`, so that training and use get sound of
-the same kind. (`studies/published` measures pretrained front ends on recordings as they are.)
+Recordings of users, of corpora, of the published samples and of the synthetic world pass through `isolate`, so that
+training and use get sound of the same kind.
 """
 
 from functools import cache

@@ -4,9 +4,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import soundfile
 
 from s2f.models import extraction, pretrained
-from s2f.signal import images
+from s2f.signal import audio, images, speech
 from s2f.study.paths import UserError
 
 
@@ -53,7 +54,43 @@ def test_voices_are_embedded_whatever_their_length(speech_like):
 
 
 @with_networks
+def test_a_recording_without_speech_or_that_is_no_sound_has_a_reason_instead_of_features(tmp_path, spoken):
+    speaking, silent, broken = tmp_path / "speaking.wav", tmp_path / "silent.wav", tmp_path / "broken.wav"
+    soundfile.write(speaking, spoken(4.0), audio.SAMPLE_RATE)
+    soundfile.write(silent, np.zeros(audio.SAMPLE_RATE), audio.SAMPLE_RATE)
+    broken.write_text("no sound")
+    found = extraction.hear([silent, speaking, broken], None, 1, 1.0, 3.0)
+    assert [bool(reason) for reason in found["reason"]] == [True, False, True]
+    for name, dim in extraction.VOICE_DIMS.items():
+        assert found[name].shape == (3, dim) and list(np.isnan(found[name]).all(axis=1)) == [True, False, True]
+    assert list(found["seconds"]) == [0, 1, 0]
+    measured = extraction.measure([silent, speaking], None, 1, 1.0)
+    assert list(np.isnan(measured["statistics"]).all(axis=1)) == [True, False]
+
+
+@with_networks
+def test_shorter_voices_are_the_beginnings_of_longer_ones(tmp_path, spoken):
+    path = tmp_path / "speaking.wav"
+    soundfile.write(path, spoken(4.0), audio.SAMPLE_RATE)
+    wave = speech.read(path, 3.0).astype(np.float32) / audio.FULL_SCALE
+    expected = pretrained.Ge2e()(wave[: audio.SAMPLE_RATE])["ge2e"]
+    assert np.allclose(extraction.hear([path], None, 1, 1.0, 3.0)["ge2e"][0], expected, atol=1e-6)
+
+
+@with_networks
+def test_a_file_that_is_no_picture_has_a_reason_instead_of_features(tmp_path):
+    (tmp_path / "broken.jpg").write_text("no picture")
+    paths = [tmp_path / "broken.jpg", tmp_path / "missing.jpg"]
+    seen, found = extraction.see(paths, None, 1), extraction.find_landmarks(paths, None, 1)
+    assert np.isnan(seen["feature"]).all() and np.isnan(found["landmarks"]).all()
+    for reasons in (seen["reason"], found["reason"]):
+        assert "is not a picture" in reasons[0] and "There is no picture" in reasons[1]
+    assert not extraction.face_on(paths, None, 1)["frontal"].any()
+
+
+@with_networks
 def test_a_picture_without_a_face_has_none(tmp_path):
     images.save_png(np.zeros((64, 64, 3), np.uint8), tmp_path / "nobody.png")
     seen = extraction.see([tmp_path / "nobody.png"], None, workers=1)
     assert np.isnan(seen["age"]).all() and np.isnan(seen["landmarks"]).all() and np.isnan(seen["skin"]).all()
+    assert list(seen["reason"]) == ["no face was found in it"]

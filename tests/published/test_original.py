@@ -1,5 +1,7 @@
 """What the original's outputs show, on samples with planted features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from s2f.data.sources import published
 from s2f.heads import ridge
 from s2f.metrics import bootstrap, paired
 from s2f.plots import arms, style
-from s2f.published import apparent_traits, original
+from s2f.published import apparent_traits, assistants, original
 
 QUICK = bootstrap.Resampling(seed=3, replicates=200)
 
@@ -52,6 +54,42 @@ def test_the_original_measured(rng):
     assert original.duplicates(sample, near=0.01)["same_person_pairs"] == 40
     assert set(original.tones(sample, QUICK)["what"]) == {"slope", "r", "variance_ratio", "difference"}
     assert original.traits(sample, "f2f").shape == (40, len(original.TRAITS))
+
+
+def test_celebrities_are_matched_within_their_annotated_ethnicity_too(rng):
+    sample = samples(rng, mean=True)
+    ethnicity = np.where(sample.clips["person"] % 2 == 0, "Asian or Pacific", "black")
+    stars = replace(sample, clips=sample.clips.assign(sex="F", age_band="20 to 39", ethnicity=ethnicity))
+    strata = original.strata(stars)
+    assert list(strata) == ["sex", "age_band", "sex_and_age_band", "ethnicity", "sex_and_ethnicity"]
+    assert set(strata["sex_and_ethnicity"]) == {"F Asian or Pacific", "F black"}
+
+
+def test_labels_of_few_people_are_put_together():
+    labels = pd.DataFrame(
+        {"sex": ["F"] * 5 + ["M"] * 5, "ethnicity": ["black"] * 7 + ["Hispanic", "another", "another"]}
+    )
+    common = original.common(labels, minimum=5)
+    assert common["sex"].equals(labels["sex"]) and list(common["ethnicity"]) == ["black"] * 7 + ["others"] * 3
+
+
+def test_assistants_stand_beside_people(rng):
+    """Voices from which age can be read off: the regression predicts it for products, and nothing else."""
+    people, products = samples(rng, people=80, clips=1), samples(rng, people=3, clips=2, mean=True)
+    products = replace(products, clips=products.clips.assign(product=np.repeat(["Alexa", "Google", "Siri"], 2)))
+    products.arrays["true.age"] = np.full(6, np.nan)  # they have none
+    for sample, age in ((people, people["true.age"]), (products, np.repeat([20.0, 40, 60], 2))):
+        sample.arrays.update({f"6s.{block}": age[:, None] for block in published.EMBEDDINGS})
+    table = assistants.looks(products, people, ridge.folds(people.who, 4, seed=0), 6)
+    rows = table.set_index(["who", "source", "trait"])
+    assert set(table["who"]) == {"Alexa", "Google", "Siri", "women", "men"} and set(table["source"]) == {"exg0", "ours"}
+    ours = rows["value"].xs("ours", level="source").xs("apparent_age", level="trait")
+    assert ours[["Alexa", "Google", "Siri"]].to_numpy() == pytest.approx([20, 40, 60], abs=1)
+    drawn = products.arrays["exg0.female"].reshape(3, 2).mean(axis=1)
+    assert rows["value"].xs(("exg0", "apparent_sex"), level=("source", "trait"))[
+        ["Alexa", "Google", "Siri"]
+    ].to_numpy() == (pytest.approx(drawn))
+    assert rows.loc[("Siri", "ours", "ita"), "clips"] == 2
 
 
 def test_figures_say_what_they_show(rng):
