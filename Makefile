@@ -46,8 +46,9 @@ repro-published-corpus: samples scm
 	cd studies/published_corpus && $(RUN) S2F_PUBLISHED=$(call quote,$(SAMPLES)) dvc repro
 	@echo "The report: $(CURDIR)/studies/published_corpus/results/report.html"
 
+# The tests of a file share what they made; the longest file comes first.
 test: lint
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: env
 	$(RUN) ruff check

@@ -1,6 +1,7 @@
-"""Shared by all tests: two torch threads, and small sounds made on the spot."""
+"""Shared by all tests: torch threads, the order of the files, and small sounds made on the spot."""
 
 import math
+import os
 from functools import cache
 
 import numpy as np
@@ -11,10 +12,16 @@ from hypothesis import settings
 
 RATE = 16_000
 
-torch.set_num_threads(2)
+# Where processes run tests side by side, threads would only wait for one another.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+LONGEST = ("test_chain.py", "test_studies.py")  # these run for minutes, so they come first
 # How long an example takes is a matter of what else the machine does.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture

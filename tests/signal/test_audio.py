@@ -1,5 +1,4 @@
 import os
-import time
 
 import numpy as np
 import pytest
@@ -94,17 +93,6 @@ def test_the_gpu_agrees(speech_like):
     assert (ours - cpu).abs().max() < 2**0.7 * 1e-4**0.3
     loud = cpu.abs() > 1
     torch.testing.assert_close(ours[loud], cpu[loud], rtol=1e-4, atol=0)
-
-
-def test_the_front_end_takes_a_millisecond_and_a_half(speech_like):
-    wave = torch.from_numpy(speech_like(6))
-    times = []
-    for _ in range(40):
-        start = time.process_time()
-        audio.spectrogram(wave)
-        times.append(time.process_time() - start)
-    # CPU time of all threads; the best of many, since other programs share the caches.
-    assert min(times) < 1.5e-3
 
 
 @given(st.integers(1, 50), st.integers(1, 200))
