@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int16
+from jaxtyping import Bool, Float32, Int16
 
 from s2f.signal import audio
 from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE, to_int16
@@ -32,7 +32,7 @@ def isolate(
     """The speech in a recording: offset, rumble and pauses removed, at -23 dB relative to full scale, in 16 bits.
 
     Speech is what the voice-activity detector Silero finds; what it takes for speech does not depend on the level of
-    the recording, which is set before, nor on a slammed door or a knock on the microphone, which does not set it.
+    the recording, which is set before. A slammed door or a knock on the microphone does not set it, and is cut out.
 
     Args:
         wave: samples at 16 kHz, in [-1, 1].
@@ -46,8 +46,9 @@ def isolate(
     """
     if len(wave) < FRAME or _level(_centred(wave)) < QUIET_DB:
         raise UserError(f"No speech was found in {name}, which is silent: give a recording of one person speaking.")
-    even = levelled(_without_bangs(_high_passed(wave)))
-    pieces = [even[start:end] for start, end in _segments(even)]
+    quiet, bangs = _without_bangs(_high_passed(wave))
+    even = levelled(quiet)
+    pieces = [even[start:end][~bangs[start:end]] for start, end in _segments(even)]
     speech = _without_pauses(np.concatenate(pieces)) if pieces else even[:0]
     if len(speech) < SHORTEST * SAMPLE_RATE:
         found = f"Only {len(speech) / SAMPLE_RATE:.1f} s of speech was" if len(speech) else "No speech was"
@@ -113,14 +114,16 @@ def _level(wave: Float32[np.ndarray, "samples"]) -> float:
     return float(10 * np.log10(loud.mean()))
 
 
-def _without_bangs(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
-    """The wave with what is far louder than its loudest 0.8 s, at most half of them long, turned down."""
+def _without_bangs(
+    wave: Float32[np.ndarray, "samples"],
+) -> tuple[Float32[np.ndarray, "samples"], Bool[np.ndarray, "samples"]]:
+    """The wave with what is far louder than its loudest 0.8 s, at most half of them long, turned down; and where."""
     levels = _frame_levels(wave)
     windows = np.lib.stride_tricks.sliding_window_view(levels, min(BANG_WINDOW, len(levels)))
     most = np.median(windows, axis=1).max() + BANG_DB
     gain = np.ones(len(wave), np.float32)
     gain[: len(levels) * FRAME] = np.repeat(10 ** (np.minimum(most - levels, 0) / 20), FRAME)
-    return wave * gain
+    return wave * gain, gain < 1
 
 
 def levelled(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
@@ -136,8 +139,9 @@ def _segments(wave: Float32[np.ndarray, "samples"]) -> list[tuple[int, int]]:
 
 
 def _without_pauses(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "kept"]:
-    """Speech without the frames in which nothing sounds, such as the zeros of a noise gate."""
-    wave = _without_bangs(wave)
+    """Speech without bangs, and without the frames in which nothing sounds, such as the zeros of a noise gate."""
+    wave, bangs = _without_bangs(wave)  # once more: a long one may have hidden others
+    wave = wave[~bangs]
     sounding = _frame_levels(wave) >= _level(wave) + PAUSE_DB
     rest = len(wave) % FRAME
     return wave[np.concatenate([np.repeat(sounding, FRAME), np.ones(rest, bool)])]

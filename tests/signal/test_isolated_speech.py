@@ -73,9 +73,9 @@ def test_bangs_far_louder_than_the_speech_do_not_set_its_level(seconds, gain_db,
     # Speech under a bang may be lost: 4 bangs, and two frames of 32 ms of the detector at either side of each.
     assert len(kept) == pytest.approx(len(reference), abs=4 * (samples + 4 * 512))
     loud = [np.median([power_db(frame + 1e-9) for frame in np.array_split(part, 150)]) for part in (kept, reference)]
-    # What is left of the bangs lies at most 15 dB above the loudest speech, and the level goes by mean power.
-    fraction = 4 * samples / len(wave)
-    assert loud[0] == pytest.approx(loud[1], abs=2 + 10 * np.log10(1 + fraction * 10 ** (speech.BANG_DB / 10)))
+    # Of the loud frames, which make the level, those under the bangs are lost.
+    assert loud[0] == pytest.approx(loud[1], abs=2)
+    assert np.abs(kept).max() < 1  # and nothing of the bangs is left
 
 
 def test_the_same_recording_gives_the_same_samples(spoken):
