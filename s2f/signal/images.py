@@ -37,5 +37,5 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
     try:
         with Image.open(path) as image:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, Image.DecompressionBombError):  # unidentified and truncated images raise OSError
+    except Exception:  # of a damaged file Pillow's decoders raise OSError, and SyntaxError, ValueError, TypeError, ...
         raise UserError(f"{path} is not a picture that Pillow can read: convert it to PNG first.") from None

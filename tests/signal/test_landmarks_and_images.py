@@ -174,6 +174,17 @@ def test_what_is_no_picture_is_named(content, tmp_path):
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(("place", "damage"), [(8, b"\0\0\0\5"), (37, b"\0\xff\0\xff"), (60, b"\xff" * 40)])
+def test_a_damaged_picture_is_refused_whatever_its_decoder_says(place, damage, rng, tmp_path):
+    """In the length of its header, in the name of a chunk, in the pixels: ValueError, SyntaxError, OSError."""
+    save_png(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[place : place + len(damage)] = damage
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(UserError, match="not a picture"):
+        read_image(tmp_path / "a.png")
+
+
 def test_half_a_picture_is_refused(rng, tmp_path):
     save_png(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()
