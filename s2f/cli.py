@@ -21,10 +21,7 @@ from ruamel.yaml.error import YAMLError
 from s2f.study import pages, paths, provenance
 from s2f.study.paths import Study, UserError
 
-CAVEAT = (
-    "This is an average face with traits that go with such voices, learned from a synthetic world. "
-    "It is not this person: never use it to identify anybody."
-)
+MOST_SAMPLES = 99
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -54,45 +51,117 @@ def main(
     """Average faces that go with voices, and the study that measures how far they can be trusted."""
 
 
+Recording = Annotated[Path, typer.Argument(metavar="REC.wav", help="One voice, 6 s or more.")]
+StudyFolder = Annotated[Path | None, typer.Option("--study", help="Whose models; default: of the working folder.")]
+Models = Annotated[Path | None, typer.Option(help="Folder of models; default: the study's.")]
 # A recording may be called -1nRm.wav, as YouTube's are.
-@app.command(context_settings={"ignore_unknown_options": True})
+AS_A_NAME = {"ignore_unknown_options": True}
+
+
+@app.command(context_settings=AS_A_NAME)
 def face(
-    recording: Annotated[Path, typer.Argument(metavar="REC.wav", help="One voice, 6 s or more.")],
+    recording: Recording,
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write, a .png file.")],
-    models: Annotated[Path | None, typer.Option(help="Folder of models; default: this study's.")] = None,
-    exaggeration: Annotated[float, typer.Option(help="0: as drawn; above: further from the mean.")] = 0.0,
+    study: StudyFolder = None,
+    models: Models = None,
+    samples: Annotated[int, typer.Option(help="So many faces that go as well with the voice, on one sheet.")] = 0,
+    exaggeration: Annotated[
+        float | None, typer.Option(help="0: as drawn; above: further from the mean; default: the model's own.")
+    ] = None,
 ) -> None:
     """Draw the average face that goes with the voice in REC.wav."""
     with refusing():
-        if out.suffix.lower() != ".png":
-            raise UserError(f"{out} does not end in .png: name a PNG file.")
-        if len(os.fsencode(out.name)) > 200:
-            raise UserError(f"The name {out.name[:40]}... is too long: name a shorter file.")
-        if out.is_dir():
-            raise UserError(f"{out} is a folder: name a file.")
-        if not out.parent.is_dir():
-            raise UserError(f"The folder {out.parent} does not exist: make it first.")
-        if not os.access(out.parent, os.W_OK):
-            raise UserError(f"The folder {out.parent} cannot be written: name a file in another.")
-        if not 0 <= exaggeration <= 5:
+        check_place(out, ".png")
+        if exaggeration is not None and not 0 <= exaggeration <= 5:
             raise UserError(f"--exaggeration {exaggeration} is not between 0 and 5.")
-        folder = paths.study().models if models is None else models
+        if not 0 <= samples <= MOST_SAMPLES:
+            raise UserError(f"--samples {samples} is not between 0 and {MOST_SAMPLES}.")
+        folder = models_of(study, models)
 
-        from s2f.models import inference
+        from s2f.models.speech2face import LONGEST_SECONDS, Speech2Face
         from s2f.signal import images, speech
 
-        spoken = speech.read(recording, inference.LONGEST_SECONDS)
-        drawn = inference.Speech2Face.load(folder).face(spoken, exaggeration)
-        right = reliability(folder.parent / "results")
-        try:
-            images.save_png(drawn.image, out, Description=CAVEAT, Software=f"s2f {metadata.version('s2f')}")
-        except OSError as error:
-            raise UserError(f"{out} cannot be written ({error.strerror}): name another place.") from None
-        typer.echo(paths.printable(f"{out}\n{CAVEAT}\n{right}\n{drawn.uncertainty}"))
+        system = Speech2Face.load(folder)
+        spoken = speech.read(recording, LONGEST_SECONDS)
+        drawn = system.face(spoken, exaggeration)
+        picture = images.sheet([drawn.image, *system.samples(spoken, samples)]) if samples else drawn.image
+        right = reliability(system.card, folder.parent / "results")
+        shown = f"First the average face, then {samples} faces that go with the voice as well." if samples else ""
+        with writing(out):
+            images.save_png(picture, out, Description=system.card.caveat, Software=f"s2f {metadata.version('s2f')}")
+        lines = [str(out), shown, system.card.caveat, right, drawn.traits, drawn.uncertainty]
+        typer.echo(paths.printable("\n".join(line for line in lines if line)))
 
 
-def reliability(results: Path) -> str:
-    """How often such a face leads to the right speaker, from what the study measured."""
+@app.command(context_settings=AS_A_NAME)
+def avatar(
+    recording: Recording,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write, an .svg or .png file.")],
+    study: StudyFolder = None,
+    models: Models = None,
+) -> None:
+    """Draw an avatar with average traits of people who sound like REC.wav, for a call without a camera."""
+    with refusing():
+        check_place(out, ".svg", ".png")
+        folder = models_of(study, models)
+
+        from s2f.models import avatar as avatars
+        from s2f.models.speech2face import LONGEST_SECONDS, Speech2Face
+        from s2f.signal import images, speech
+
+        system = Speech2Face.load(folder)
+        drawn = system.face(speech.read(recording, LONGEST_SECONDS))
+        chosen, rests = avatars.of(drawn, folder)
+        caveat, credit = system.card.caveat.replace("an average face", "an avatar"), avatars.credit()
+        with writing(out):
+            if out.suffix.lower() == ".svg":
+                with paths.replacing(out) as temporary:
+                    temporary.write_text(avatars.described(avatars.svg(chosen), caveat), encoding="utf-8")
+            else:
+                texts = {"Description": caveat, "Copyright": credit, "Software": f"s2f {metadata.version('s2f')}"}
+                images.save_png(avatars.picture(chosen), out, **texts)
+        options = ", ".join(f"{name} {choice}" for name, choice in chosen.items())
+        lines = [str(out), caveat, f"{options}. {rests}", drawn.traits, drawn.uncertainty, credit]
+        typer.echo(paths.printable("\n".join(line for line in lines if line)))
+
+
+def check_place(out: Path, *endings: str) -> None:
+    """UserError if no file with one of these endings can be written there."""
+    if out.suffix.lower() not in endings:
+        wanted = " or ".join(endings)
+        raise UserError(f"{out} does not end in {wanted}: name a {wanted[1:].upper().replace('.', '')} file.")
+    if len(os.fsencode(out.name)) > 200:
+        raise UserError(f"The name {out.name[:40]}... is too long: name a shorter file.")
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: name a file.")
+    if not out.parent.is_dir():
+        raise UserError(f"The folder {out.parent} does not exist: make it first.")
+    if not os.access(out.parent, os.W_OK):
+        raise UserError(f"The folder {out.parent} cannot be written: name a file in another.")
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """What the system refuses to write, as on a full disk, is a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}): name another place.") from None
+
+
+def models_of(study: Path | None, models: Path | None) -> Path:
+    """The folder of models that was named, of a study that was named, or of the study of the working folder."""
+    if study is not None and models is not None:
+        raise UserError("Both --study and --models name models: give one of them.")
+    return paths.study(study).models if models is None else models
+
+
+def reliability(card, results: Path) -> str:
+    """How often such a face leads to the right speaker, as the model's card says, or the results of its study."""
+    if card.right is not None:
+        right = {key: f"{card.right[key]:.0%}" for key in ("value", "low", "high", "chance")}
+        among, size = f"{card.right['among']:.0f}", f"{card.right['size']:.0f}"
+        return _found("On people from whom it had not learned", among, size, **right)
     file = results / "retrieval.json"
     if not file.is_file():
         return f"How often such faces are right is not measured here: there is no {file}."
@@ -100,11 +169,15 @@ def reliability(results: Path) -> str:
         measured = json.loads(file.read_text(encoding="utf-8"))
         size = measured["gallery"]["size"]
         recall = measured[f"recall_at_10_of_{size}"]
-        value, low, high, chance = (f"{recall[name]:.0%}" for name in ("value", "low", "high", "chance"))
+        right = {name: f"{recall[name]:.0%}" for name in ("value", "low", "high", "chance")}
     except (OSError, ValueError, KeyError, TypeError):
         return f"How often such faces are right is not known: {file} is not what 60_retrieval writes; run `dvc repro`."
+    return _found("On test recordings", 10, size, **right)
+
+
+def _found(where, among, size, value, low, high, chance):
     return (
-        f"On test recordings the speaker's true face ranks among the first 10 of {size} in {value} of cases "
+        f"{where} the speaker's true face ranks among the first {among} of {size} in {value} of cases "
         f"(95 % interval {low} to {high}; by chance {chance})."
     )
 
@@ -159,12 +232,30 @@ def check() -> None:
     origins = {file: origin(here, file) for file in milestones(here)}
     for file, word in origins.items():
         typer.echo(f"{word:<9} {file.relative_to(here.root)}")
+    for line in models_here(here):
+        typer.echo(f"models    {line}")
     chain = "make repro" if (here.root / "Makefile").is_file() else "dvc repro"
     if strange or "make env" in problems:
         following = "make env"
     else:
         following = "s2f face REC.wav -o face.png" if set(origins.values()) == {"made here"} else chain
     typer.echo(f"next      {following}")
+
+
+def models_here(study: Study) -> list[str]:
+    """Of each study in this folder that has models: what these were learned from, and how `s2f face` takes them."""
+    from s2f.models.speech2face import CARD, Card
+
+    lines = []
+    for root in (study.root, *sorted(study.root.glob("studies/*"))):
+        if (root / "models" / CARD).is_file():
+            place = root.relative_to(study.root)
+            how = "s2f face takes these" if root == study.root else f"s2f face --study {place} takes these"
+            try:
+                lines.append(f"{place / 'models'}: learned from {Card.load(root / 'models').learned_from} ({how})")
+            except UserError as error:
+                lines.append(str(error))
+    return lines or ["none yet that s2f face could take"]
 
 
 def foreign(root: Path) -> str:
@@ -177,9 +268,9 @@ def foreign(root: Path) -> str:
 
 def milestones(study: Study) -> tuple[Path, ...]:
     """The files that show how far the study has come."""
-    from s2f.models.inference import STAGES
+    from s2f.models.speech2face import CARD
 
-    models = (study.models / name for name in STAGES)
+    models = (study.models / name for name in ("voice.safetensors", "face.safetensors", CARD))
     return study.data / "manifest.parquet", *models, study.results / "report.json"
 
 

@@ -3,6 +3,7 @@
 import math
 import os
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,3 +74,16 @@ def tone(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """`tiny.folders`: folders of models of both kinds, by name; `tiny.networks`: those of the first, in torch."""
+    import tiny_models  # here, since what conftest.py imports is not checked by beartype
+
+    folders = {kind: tmp_path_factory.mktemp(kind) / "models" for kind in ("network", "regression")}
+    for folder in folders.values():
+        folder.mkdir()
+    networks = tiny_models.network(folders["network"])
+    tiny_models.regression(folders["regression"])
+    return SimpleNamespace(folders=folders, networks=networks)

@@ -1,12 +1,11 @@
 """The commands: what they write and say, and how they refuse."""
 
 import json
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import soundfile
 import torch
@@ -14,7 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from s2f import cli
-from s2f.models import inference
+from s2f.models import avatar as avatars
+from s2f.models import speech2face
+from s2f.models.readers import Readers
+from s2f.models.speech2face import Card
 from s2f.signal import images
 
 RECALL = {"value": 0.31, "low": 0.27, "high": 0.35, "chance": 0.1}
@@ -25,13 +27,8 @@ def run(*arguments):
 
 
 @pytest.fixture
-def models(tmp_path, monkeypatch):
-    """A folder of models that draw one grey face for every voice."""
-    drawn = SimpleNamespace(image=np.full((8, 8, 3), 128, np.uint8), uncertainty="Parts differ.")
-    model = SimpleNamespace(face=lambda wave, exaggeration: drawn)
-    monkeypatch.setattr(inference.Speech2Face, "load", lambda folder: model)
-    (tmp_path / "models").mkdir()
-    return tmp_path / "models"
+def models(tiny):
+    return tiny.folders["network"]
 
 
 @pytest.fixture
@@ -40,24 +37,53 @@ def recording(tmp_path, spoken):
     return tmp_path / "rec.wav"
 
 
-def test_face_writes_the_picture_and_says_what_it_is_not(models, recording, tmp_path):
-    out = tmp_path / "face.png"
+@pytest.mark.parametrize(("kind", "size"), [("network", 64), ("regression", 32)])
+def test_face_writes_the_picture_and_says_what_it_is_not(kind, size, tiny, recording, tmp_path):
+    out, models = tmp_path / "face.png", tiny.folders[kind]
     result = run("face", recording, "-o", out, "--models", models)
     assert result.exit_code == 0
-    assert (images.read_image(out) == 128).all()
-    assert cli.CAVEAT in result.stdout
+    caveat = Card.load(models).caveat
+    assert "It is not this person" in caveat and caveat in result.stdout
+    assert ("synthetic world" in caveat) == (kind == "network") and ("real people" in caveat) == (kind == "regression")
+    assert images.read_image(out).shape == (size, size, 3)
     with Image.open(out) as picture:
-        assert picture.text == {"Description": cli.CAVEAT, "Software": f"s2f {metadata.version('s2f')}"}
-    assert "not measured here" in result.stdout
-    assert "Parts differ." in result.stdout
+        assert picture.text == {"Description": caveat, "Software": f"s2f {metadata.version('s2f')}"}
+    measured = {
+        "network": "not measured here",
+        "regression": "first 10 of 100 in 43% of cases (95 % interval 40%",
+    }
+    assert measured[kind] in result.stdout
+    assert "80 in 100" in result.stdout and "probability" in result.stdout and "halves" in result.stdout
     assert result.stderr == ""
 
 
+def test_samples_are_one_sheet_that_begins_with_the_average_face(models, recording, tmp_path):
+    run("face", recording, "-o", tmp_path / "face.png", "--models", models)
+    result = run("face", recording, "-o", tmp_path / "sheet.png", "--models", models, "--samples", "8")
+    assert result.exit_code == 0 and "First the average face, then 8 faces" in result.stdout
+    face, sheet = (images.read_image(tmp_path / name) for name in ("face.png", "sheet.png"))
+    side = 64 + images.GAP
+    assert sheet.shape == (3 * side + images.GAP, 3 * side + images.GAP, 3)
+    assert (sheet[images.GAP : side, images.GAP : side] == face).all()
+    refused_in_one_sentence(
+        run("face", recording, "-o", tmp_path / "a.png", "--models", models, "--samples", "-1"), "-1"
+    )
+
+
+def test_models_are_those_of_the_study_that_is_named(models, recording, tmp_path):
+    study = tmp_path / "study"
+    a_study(study)
+    shutil.copytree(models, study / "models")
+    assert run("face", recording, "-o", tmp_path / "face.png", "--study", study).exit_code == 0
+    both = run("face", recording, "-o", tmp_path / "face.png", "--study", study, "--models", models)
+    refused_in_one_sentence(both, "--models")
+
+
 @pytest.mark.parametrize(("size", "chance"), [(100, 0.1), (50, 0.2)])
-def test_it_says_how_often_such_a_face_is_right_and_among_how_many(size, chance, tmp_path):
+def test_it_says_how_often_such_a_face_is_right_and_among_how_many(size, chance, models, tmp_path):
     measured = {f"recall_at_10_of_{size}": RECALL | {"chance": chance}, "gallery": {"faces": 400, "size": size}}
     (tmp_path / "retrieval.json").write_text(json.dumps(measured))
-    said = cli.reliability(tmp_path)
+    said = cli.reliability(Card.load(models), tmp_path)
     assert f"first 10 of {size} in 31% of cases (95 % interval 27% to 35%; by chance {chance:.0%})" in said
 
 
@@ -66,9 +92,9 @@ def test_it_says_how_often_such_a_face_is_right_and_among_how_many(size, chance,
     ["", "{", "[1]", "{}", '{"recall_at_10_of_100": {}}', '{"gallery": 100}', "\u0000", '{"gallery": {"size": 100}}']
     + [json.dumps({"recall_at_10_of_100": RECALL | {"low": None}, "gallery": {"size": 100}})],
 )
-def test_a_result_that_is_none_is_one_sentence(text, tmp_path):
+def test_a_result_that_is_none_is_one_sentence(text, models, tmp_path):
     (tmp_path / "retrieval.json").write_text(text)
-    said = cli.reliability(tmp_path)
+    said = cli.reliability(Card.load(models), tmp_path)
     assert "not known" in said and "retrieval.json" in said
 
 
@@ -104,7 +130,7 @@ def test_face_outside_a_study_asks_for_models(recording, tmp_path, monkeypatch):
 
 
 def test_a_defect_keeps_its_traceback(models, recording, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference.Speech2Face, "load", lambda folder: 1 / 0)
+    monkeypatch.setattr(speech2face.Speech2Face, "load", lambda folder: 1 / 0)
     result = run("face", recording, "-o", tmp_path / "face.png", "--models", models)
     assert isinstance(result.exception, ZeroDivisionError)
 
@@ -117,6 +143,7 @@ def refused_in_one_sentence(result, name):
 
 
 def a_study(root):
+    root.mkdir(exist_ok=True)
     (root / "params.yaml").touch()
     (root / "dvc.yaml").touch()
     return cli.Study(root)
@@ -188,6 +215,60 @@ def test_check_says_where_the_code_is_and_warns_of_another_than_that_of_the_chec
 def test_check_names_the_precision_that_training_uses(dtype, monkeypatch):
     monkeypatch.setattr("s2f.study.precision.fast_dtype", lambda device: getattr(torch, dtype))
     assert f"`precision: auto` is in {dtype}\n" in run("check").stdout
+
+
+def test_check_names_the_models_and_which_face_takes(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a_study(tmp_path)
+    assert "models    none yet" in run("check").stdout
+    shutil.copytree(tiny.folders["network"], tmp_path / "models")
+    shutil.copytree(tiny.folders["regression"], tmp_path / "studies" / "published" / "models")
+    output = run("check").stdout
+    assert (
+        "models    models: learned from the voices and faces of 60 people of a synthetic world (s2f face takes"
+        in output
+    )
+    assert (
+        "published/models: learned from the voices and faces of 60 real people (s2f face --study studies/pub" in output
+    )
+    (tmp_path / "models" / "model.json").write_text("{")
+    assert "models    " in run("check").stdout and "model.json is damaged" in run("check").stdout
+
+
+# ---- avatar
+
+
+def test_an_avatar_says_what_it_rests_on_and_carries_its_caveat_and_licence(tiny, recording, tmp_path):
+    models = tiny.folders["regression"]
+    caveat = Card.load(models).caveat.replace("an average face", "an avatar")
+    result = run("avatar", recording, "-o", tmp_path / "a.svg", "--models", models)
+    assert result.exit_code == 0, result.output
+    drawn = (tmp_path / "a.svg").read_text()
+    assert f"<desc>{caveat}</desc>" in drawn and "CC BY 4.0" in drawn
+    assert caveat in result.stdout and "apparent age (as grey hair)" in result.stdout and "CC BY 4.0" in result.stdout
+    assert run("avatar", recording, "-o", tmp_path / "a.png", "--models", models).exit_code == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (384, 384) and picture.text["Description"] == caveat
+
+
+def test_an_avatar_of_a_synthetic_world_needs_its_readers(models, recording, tmp_path, rng):
+    refused_in_one_sentence(
+        run("avatar", recording, "-o", tmp_path / "a.svg", "--models", models), "avatar.safetensors"
+    )
+    folder = tmp_path / "models"
+    shutil.copytree(models, folder)
+    features = rng.standard_normal((60, 128))
+    levels = {"face_ita": -40.0, "face_grey": 1.0, "face_hair_len": 0.9, "face_beard": 0.35}
+    traits = {name: level + 1e-3 * rng.standard_normal(60) for name, level in levels.items()}
+    Readers.fit(features, traits, np.arange(60)).save(folder / avatars.READERS)
+    result = run("avatar", recording, "-o", tmp_path / "a.svg", "--models", folder)
+    assert result.exit_code == 0, result.output
+    assert "skin #5c3829, hair colour grey, hair length long, beard full" in result.stdout
+
+
+@pytest.mark.parametrize("out", ["a.jpg", "nowhere/a.svg"])
+def test_an_avatar_goes_where_a_picture_can(out, models, recording, tmp_path):
+    refused_in_one_sentence(run("avatar", recording, "-o", tmp_path / out, "--models", models), out.split("/")[0])
 
 
 def test_version():

@@ -3,6 +3,7 @@
     contrastive   contrastive maps
     drawing       predictions as pictures, by linear face decoders
     from_scratch  the paper's voice encoder, trained on these pairs alone
+    kept          a model to keep, learned from everybody
     ridge         ridge regression out of fold, and its scores
     settings      how a network is trained from scratch
 """

@@ -1,15 +1,22 @@
 """Networks: their layers, losses and weights, and how trained ones are asked. No training, no corpus.
 
+    arrays          safetensors files of arrays, without torch
     avatar          a drawn face as an avatar
     degraded        predictions for degraded copies of recordings
+    exported        networks of ONNX files, without torch
+    exporting       networks as ONNX files
     extraction      features and landmarks of many files, in blocks
     face_decoder    a face feature to its canonical face
     face_encoder    a photograph to its face feature
-    inference       features of clips and photographs; `Speech2Face` for a recording
+    front_ends      speech to embeddings, without torch
+    inference       features of clips and photographs of whole corpora
     limits          where predictions usually lie, and their expected error
     linear_decoder  a face decoder by linear regression
     losses          the terms of section 3, and those they are compared with
     pretrained      networks that ship inside packages
+    readers         age, sex and skin tone of people with such a voice
+    speech2face     from a recording to a face, by either kind of model, without torch
+    spread          the distribution of faces given a voice
     voice_encoder   a spectrogram to a face feature (Table 1)
     weights         safetensors files with a header
 """

@@ -6,9 +6,12 @@ avatar is the same for everybody.
 """
 
 import io
+import re
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +25,8 @@ from sklearn.pipeline import Pipeline
 from s2f.metrics import attributes, bootstrap
 from s2f.metrics.bootstrap import Column, Resampling
 from s2f.metrics.similarity import Features
+from s2f.models.readers import Readers
+from s2f.models.speech2face import Face
 from s2f.signal import colour
 from s2f.study.paths import UserError
 
@@ -72,6 +77,9 @@ OPTIONS = {
         },
     ),
 }
+READERS = "avatar.safetensors"  # of a synthetic world, in the folder of models
+GREY_FROM, GREY_AT = 35.0, 70.0  # apparent ages (years) at which hair is brown, and grey
+LENGTHS = (0.1, 0.9)  # of hair, as it goes with apparent sex: of a man, of a woman
 TRAITS = [option.trait for option in OPTIONS.values()]
 # What no voice tells, or the style cannot show. ToonHead has no glasses and one shape of head.
 NEUTRAL = {
@@ -114,6 +122,42 @@ def choose(traits: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(chosen, index=traits.index)
 
 
+def of(face: Face, models: str | Path) -> tuple[dict[str, str], str]:
+    """The row of `choose` for a face drawn from a voice, and a sentence that says what it rests on.
+
+    Args:
+        face: as `speech2face` draws it.
+        models: the folder of its model. Of a synthetic world it holds readers of all traits, which the stage `cartoon`
+            writes; of real people only skin tone, apparent age and apparent sex are read.
+
+    Raises:
+        UserError: if the readers are missing or something else.
+    """
+    if face.real:
+        (tone, _), *_ = colour.angles([face.image], face.landmarks[None])
+        age = face.age[0] if face.age else GREY_FROM
+        female = face.female if face.female is not None else 0.0
+        share = (age - GREY_FROM) / (GREY_AT - GREY_FROM)
+        hair = LENGTHS[0] + female * (LENGTHS[1] - LENGTHS[0])
+        traits = dict(zip(TRAITS, (face.skin[0] if face.skin else tone, share, hair, 0.0), strict=True))
+        rests = (
+            "It rests on skin tone, apparent age (as grey hair) and apparent sex (as length of hair), each as it goes "
+            "with such voices; no beard is drawn, since none was read."
+        )
+    else:
+        found = {trait: Readers.load(Path(models) / READERS).number(trait, face.feature) for trait in TRAITS}
+        if None in found.values():
+            raise UserError(f"{Path(models) / READERS} does not hold readers of an avatar: run `dvc repro cartoon`.")
+        traits = {trait: reading[0] for trait, reading in found.items()}
+        rests = "It rests on skin tone, grey hair, length of hair and beard, each as it goes with such voices."
+    return choose(pd.DataFrame([traits])).to_dict("records")[0], rests
+
+
+def described(drawn: str, text: str) -> str:
+    """An SVG with a description for those who do not see it, and for whoever passes it on."""
+    return re.sub(r"<svg[^>]*>", lambda tag: f"{tag.group()}<desc>{escape(text)}</desc>", drawn, count=1)
+
+
 def settings(chosen: Mapping[str, str]) -> dict[str, str | int]:
     """All settings of DiceBear for a row of `choose`; nothing is left to chance."""
     options = dict(NEUTRAL)
@@ -140,13 +184,15 @@ def svg(chosen: Mapping[str, str]) -> str:
     return Avatar(style(), settings(chosen)).to_string()
 
 
+def picture(chosen: Mapping[str, str], size: int = 384) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The avatar of a row of `choose` as pixels."""
+    png = resvg_py.svg_to_bytes(svg_string=svg(chosen), width=size, height=size, skip_system_fonts=True)
+    return np.array(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
 def pictures(chosen: pd.DataFrame, size: int = 192) -> UInt8[np.ndarray, "avatars {size} {size} 3"]:
     """The avatars of a table of `choose` as pixels."""
-    drawn = [
-        resvg_py.svg_to_bytes(svg_string=svg(row), width=size, height=size, skip_system_fonts=True)
-        for row in chosen.to_dict("records")
-    ]
-    return np.stack([np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in drawn])
+    return np.stack([picture(row, size) for row in chosen.to_dict("records")])
 
 
 def together(chosen: pd.DataFrame) -> pd.DataFrame:

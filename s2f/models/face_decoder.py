@@ -107,5 +107,5 @@ class FaceDecoder(nn.Module):
         displacement = 0.1 * size * self.landmarks(hidden).unflatten(1, (LANDMARKS, 2))
         first_map = self.to_map(hidden).unflatten(1, (-1, self.config.base, self.config.base))
         texture = (self.to_texture(first_map) + self.mean_texture).sigmoid()
-        flow = (self.spline @ displacement).mT.unflatten(2, (size, size))
+        flow = (self.spline @ displacement).transpose(1, 2).unflatten(2, (size, size))
         return Drawn(warp(texture, flow), self.mean_landmarks + displacement, texture)

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Float32, Shaped
-from safetensors.numpy import save_file
 
-from s2f.metrics.similarity import degrees, unit_rows
-from s2f.models import weights
-from s2f.study.paths import UserError, replacing
+from s2f.models import arrays
+from s2f.study.paths import UserError
 
 OUTSIDE_SHARE = 0.01  # share of the clean recordings of held-out speakers that lie outside the domain
 KEPT_VARIANCE = 0.95  # of the predictions, in the directions that the domain distinguishes
@@ -54,7 +51,10 @@ class Limits:
             signs: what is known of each of these (`inference.Prediction.signs`); NaN where it cannot be.
             errors: angle of each of these predictions to that of the clean recording (degrees).
         """
-        codes = pd.factorize(speakers)[0]
+        from s2f.metrics.similarity import unit_rows  # SciPy, for which no drawing waits
+
+        _, first, codes = np.unique(speakers, return_index=True, return_inverse=True)
+        codes = np.argsort(np.argsort(first))[codes]  # in the order in which they come
         fold = codes % FOLDS
         outside = np.concatenate([_distances(clean[fold == k], *_domain(clean[fold != k])) for k in np.unique(fold)])
         domain = _domain(clean)
@@ -101,29 +101,28 @@ class Limits:
 
     def save(self, path: str | Path) -> None:
         """Write the limits as a safetensors file."""
-        with replacing(path) as temporary:
-            save_file({name: np.array(array, order="C") for name, array in vars(self).items()}, temporary)
+        arrays.save(vars(self), path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Limits":
         """Limits written by `save`; UserError if the file is missing or something else."""
-        arrays = {name: tensor.numpy() for name, tensor in weights.tensors_of(path).items()}
-        if set(arrays) != set(cls.__dataclass_fields__) or not _consistent(arrays):
+        found = arrays.load(path)
+        if set(found) != set(cls.__dataclass_fields__) or not _consistent(found):
             raise UserError(f"{path} does not hold the limits of a voice model: make it with `dvc repro robustness`.")
-        return cls(**arrays)
+        return cls(**found)
 
 
-def _consistent(arrays: dict[str, np.ndarray]) -> bool:
+def _consistent(found: dict[str, np.ndarray]) -> bool:
     """Whether arrays of a file have the shapes that go together, and hold numbers."""
-    kept, dim = arrays["directions"].shape if arrays["directions"].ndim == 2 else (0, 0)
-    shapes = {"mean": (dim,), "deviations": (kept,), "rest": (), "radii": (2,), "errors": arrays["signs"].shape[:1]}
+    kept, dim = found["directions"].shape if found["directions"].ndim == 2 else (0, 0)
+    shapes = {"mean": (dim,), "deviations": (kept,), "rest": (), "radii": (2,), "errors": found["signs"].shape[:1]}
     shapes |= {"same_speaker": (), "two_speakers": ()}
-    finite = all(np.isfinite(array).all() for name, array in arrays.items() if name != "signs")
-    return finite and len(arrays["signs"]) > 0 and all(arrays[name].shape == shape for name, shape in shapes.items())
+    finite = all(np.isfinite(array).all() for name, array in found.items() if name != "signs")
+    return finite and len(found["signs"]) > 0 and all(found[name].shape == shape for name, shape in shapes.items())
 
 
 def _median_angle(cosines: Float[np.ndarray, "pairs"]) -> float:
-    return float(np.median(degrees(cosines))) if len(cosines) else np.nan
+    return float(np.median(np.degrees(np.arccos(np.clip(cosines, -1, 1))))) if len(cosines) else np.nan
 
 
 def _domain(features: Float32[np.ndarray, "clips feature_dim"]) -> tuple:

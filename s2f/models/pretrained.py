@@ -22,15 +22,14 @@ from jaxtyping import Float32, Float64, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from s2f.signal.audio import SAMPLE_RATE
+from s2f.models import exporting, front_ends
+from s2f.models.front_ends import GE2E_FRAMES, GE2E_LEVEL, GE2E_STEP
+from s2f.signal.audio import N_FFT, SAMPLE_RATE, WINDOW
 from s2f.study.paths import UserError
 
 FACE_DIM = 128
 HOWTO = "run make repro-published, which installs it, or see studies/published/README.md"
 CHIP = 150  # side of the picture that dlib's recognition network takes, px
-# A window of the GE2E network: 160 frames of 10 ms; it moves on by half a window.
-GE2E_FRAMES, GE2E_STEP = 160, 80
-GE2E_LEVEL = 10 ** (-30 / 20)  # quieter voices are raised to this root mean square
 
 
 def folder(package: str) -> Path:
@@ -205,3 +204,50 @@ class Ge2e(nn.Module):
         _, (hidden, _) = self.lstm(windows)
         each = nn.functional.normalize(self.linear(hidden[-1]).relu(), dim=1)
         return {"ge2e": nn.functional.normalize(each.mean(dim=0), dim=0).numpy()}
+
+
+class CamPlusOfPower(nn.Module):
+    """CAM++ from power spectra (`front_ends.kaldi_power`) on, for `exporting.export`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchaudio.compliance import kaldi  # slow to import
+
+        self.network = CamPlus()._network
+        banks, _ = kaldi.get_mel_banks(80, N_FFT, float(SAMPLE_RATE), 20.0, 0.0, 100.0, -500.0, 1.0)
+        self.register_buffer("banks", nn.functional.pad(banks, (0, 1)))
+
+    def forward(
+        self, power: Float32[Tensor, "1 frames 257"]
+    ) -> tuple[Float32[Tensor, "1 192"], Float32[Tensor, "1 1024"]]:
+        """The embedding, and the mean and spread over time of the layer before it."""
+        bands = (power @ self.banks.T).clamp(min=torch.finfo(torch.float32).eps).log()
+        values = self.network.head((bands - bands.mean(dim=1, keepdim=True)).transpose(1, 2))
+        for name, layer in self.network.xvector.named_children():
+            values = layer(values)
+            if name == "stats":
+                pooled = values
+        return values, pooled
+
+
+class Ge2eOfPower(nn.Module):
+    """GE2E from the windows of `front_ends.ge2e_windows` on, each by itself, for `exporting.export`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = Ge2e()
+        self.lstm, self.linear = network.lstm, network.linear
+        self.register_buffer("banks", network._mel.mel_scale.fb)
+
+    def forward(self, windows: Float32[Tensor, "windows 160 201"]) -> Float32[Tensor, "windows 256"]:
+        """The embedding of each window, not yet of length one."""
+        _, (hidden, _) = self.lstm(windows @ self.banks)
+        return self.linear(hidden[-1]).relu()
+
+
+def export_voice(models: Path) -> None:
+    """Write both speaker networks to a folder of models, for `front_ends.SpeakerNetworks`."""
+    campplus, ge2e = CamPlusOfPower().eval(), Ge2eOfPower().eval()
+    power, windows = torch.zeros(1, 300, N_FFT // 2 + 1), torch.zeros(1, GE2E_FRAMES, WINDOW // 2 + 1)
+    exporting.export(campplus, power, models / front_ends.CAMPPLUS, ["embedding", "pooled"], {1: "frames"})
+    exporting.export(ge2e, windows, models / front_ends.GE2E, ["embedding"], {0: "windows"})

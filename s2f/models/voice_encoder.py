@@ -128,7 +128,7 @@ class VoiceEncoder(nn.Module):
         Raises:
             UserError: If the spectrogram has fewer frames than `config.min_frames`.
         """
-        self._check_length(spectrogram.shape[2])
+        self._check_length(int(spectrogram.shape[2]))  # where a graph is traced, sizes are tensors
         x = spectrogram
         if self.config.input == "magnitude":
             x = torch.hypot(x[:, :1], x[:, 1:])

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from s2f.heads.settings import Training
-from s2f.study.config import Count, Measured, Positive, Seconds, Section, Size
+from s2f.study.config import Count, Measured, Positive, Seconds, Section, Severities, Size
 
 Folds = Annotated[int, Field(ge=2)]
 NestedFolds = Annotated[int, Field(ge=3)]  # the people outside one fold are cross-validated once more
@@ -90,6 +90,27 @@ class Drawn(Measured):
     workers: Count
 
 
+class Model(Measured):
+    """The model to keep: how it draws, and the degraded copies from which its limits are known."""
+
+    section: ClassVar = "model"
+
+    folder: str
+    folds: Folds
+    gallery: Gallery
+    components: Count
+    penalty: Positive
+    exaggeration: Annotated[float, Field(ge=0, le=5)]
+    recordings: Annotated[int, Field(ge=5)]
+    length: Severities
+    reverberation: Severities
+    noise: Severities
+    clipping: Severities
+    telephone: Severities
+    codec: Severities
+    workers: Count
+
+
 SECTIONS: dict[str, type[Section]] = {
-    model.section: model for model in (Features, Original, Painted, Ours, FromScratch, Longer, Drawn)
+    model.section: model for model in (Features, Original, Painted, Ours, FromScratch, Longer, Drawn, Model)
 }

@@ -1,13 +1,16 @@
 """Sound and pictures as arrays: what can be read, measured or changed in them without a model or a corpus.
 
-    audio             read sound; the compressed spectrogram
-    canonical         align photographs; the canonical face of a person
-    colour            skin tone as two angles
-    degradation       what microphones, rooms, telephones and codecs do to a recording
-    images            read and write pictures
-    landmarks         craniofacial measures from 68 landmarks; a linear detector of them
-    numpy_warping     the warp of images without torch
-    speech            the speech in a recording, at one level
-    voice_statistics  pitch, formants, noise and spectrum of a voice
-    warping           warp images by landmarks
+    audio              read sound; the compressed spectrogram
+    canonical          align photographs; the canonical face of a person
+    colour             skin tone as two angles
+    degradation        what microphones, rooms, telephones and codecs do to a recording
+    images             read and write pictures
+    landmark_detector  a linear detector of the 68 landmarks
+    landmarks          craniofacial measures from 68 landmarks
+    numpy_warping      the warp of images without torch
+    spectrograms       the compressed spectrograms of batches, in torch
+    speech             the speech in a recording, at one level
+    voice_activity     where in a recording somebody speaks
+    voice_statistics   pitch, formants, noise and spectrum of a voice
+    warping            warp images by landmarks
 """

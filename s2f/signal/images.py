@@ -1,5 +1,7 @@
 """Reading and writing image files."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,9 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from s2f.study.paths import UserError, replacing
+
+GAP = 8  # px between the pictures of a sheet
+FRAME = 64  # grey of the frame around the first
 
 
 def save_png(image: UInt8[np.ndarray, "height width 3"], path: str | Path, **texts: str) -> None:
@@ -39,3 +44,16 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception:  # of a damaged file Pillow's decoders raise OSError, and SyntaxError, ValueError, TypeError, ...
         raise UserError(f"{path} is not a picture that Pillow can read: convert it to PNG first.") from None
+
+
+def sheet(pictures: Sequence[UInt8[np.ndarray, "size size 3"]]) -> UInt8[np.ndarray, "height width 3"]:
+    """Pictures of one size in rows on white, as nearly square as can be; the first has a dark frame."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    step = len(pictures[0]) + GAP
+    canvas = np.full((math.ceil(len(pictures) / columns) * step + GAP, columns * step + GAP, 3), 255, np.uint8)
+    for place, picture in enumerate(pictures):
+        top, left = (GAP + step * index for index in divmod(place, columns))
+        if place == 0:
+            canvas[: top + step - GAP // 2, : left + step - GAP // 2] = FRAME
+        canvas[top : top + len(picture), left : left + len(picture)] = picture
+    return canvas

@@ -1,4 +1,4 @@
-"""The 68 facial landmarks: the craniofacial measures of Fig. 5(c), and a landmark detector.
+"""The 68 facial landmarks, and the craniofacial measures of Fig. 5(c).
 
 Landmarks are (x right, y down) pixels in iBUG order: 0-16 jaw from image left to right, 17-26 brows, 27-35
 nose, 36-47 eyes, 48-67 mouth. These are Farkas's anthropometric landmarks and the nearest iBUG points:
@@ -12,15 +12,8 @@ nose, 36-47 eyes, 48-67 mouth. These are Farkas's anthropometric landmarks and t
     sto  62, 66  where the lips meet: the midpoint of their inner edges, also if the mouth is open
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
-from sklearn.decomposition import PCA
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import Pipeline, make_pipeline
-
-from s2f.study.paths import UserError
+from jaxtyping import Float, Float64
 
 MEASURES = (
     "upper_lip_height",
@@ -37,9 +30,6 @@ MEASURES = (
     "mouth_face_width_idx",
     "nose_area",
 )
-# More principal components do not reduce the error of the detector.
-COMPONENTS = 256
-PENALTIES = np.logspace(-2, 4, 13)
 
 
 def measures(landmarks: Float[np.ndarray, "*faces 68 2"]) -> Float64[np.ndarray, "*faces 13"]:
@@ -97,44 +87,3 @@ def _polygon_area(corners: Float64[np.ndarray, "corners *faces 2"]):
     x, y = corners[..., 0], corners[..., 1]
     following = np.roll(corners, -1, axis=0)
     return np.abs((x * following[..., 1] - y * following[..., 0]).sum(axis=0)) / 2
-
-
-@dataclass(frozen=True)
-class LandmarkDetector:
-    """Landmark detector for frontal faces: ridge regression on the principal components of the grey values.
-
-    The paper also measured faces with a detector; its correlations change by up to 0.24 with another detector.
-    """
-
-    regression: Pipeline
-
-    @classmethod
-    def fit(
-        cls, images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 68 2"]
-    ) -> "LandmarkDetector":
-        """Fit a detector to RGB images of faces and their landmarks (px).
-
-        Raises:
-            UserError: If there are fewer than three faces.
-        """
-        if len(images) < 3:
-            raise UserError(f"A landmark detector cannot learn from {len(images)} faces: give at least three.")
-        components = PCA(min(COMPONENTS, len(images) - 1), random_state=0)
-        regression = make_pipeline(components, RidgeCV(PENALTIES))
-        return cls(regression.fit(_grey(images), landmarks.reshape(len(landmarks), -1)))
-
-    def __call__(self, images: UInt8[np.ndarray, "faces size size 3"]) -> Float64[np.ndarray, "faces 68 2"]:
-        """Detect landmarks (px) in RGB images."""
-        return self.regression.predict(_grey(images)).astype(np.float64).reshape(len(images), 68, 2)
-
-    def errors(
-        self, images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 68 2"]
-    ) -> dict[str, float]:
-        """Mean distance (px) from the true landmarks: of the detected ones, and of the mean face as a baseline."""
-        distances = {"error_px": self(images) - landmarks, "mean_face_px": landmarks - landmarks.mean(axis=0)}
-        return {name: float(np.linalg.norm(apart, axis=-1).mean()) for name, apart in distances.items()}
-
-
-def _grey(images: UInt8[np.ndarray, "faces size size 3"]) -> Float32[np.ndarray, "faces pixels"]:
-    """Brightness of each pixel, in [0, 1]."""
-    return images.mean(axis=-1, dtype=np.float32).reshape(len(images), -1) / 255

@@ -4,13 +4,12 @@ Recordings of users, of corpora, of the published samples and of the synthetic w
 training and use get sound of the same kind.
 """
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16
 
-from s2f.signal import audio
+from s2f.signal import audio, voice_activity
 from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE, to_int16
 from s2f.study.paths import UserError
 
@@ -48,7 +47,7 @@ def isolate(
         raise UserError(f"No speech was found in {name}, which is silent: give a recording of one person speaking.")
     quiet, bangs = _without_bangs(_high_passed(wave))
     even = levelled(quiet)
-    pieces = [even[start:end][~bangs[start:end]] for start, end in _segments(even)]
+    pieces = [even[start:end][~bangs[start:end]] for start, end in voice_activity.stretches(even)]
     speech = _without_pauses(np.concatenate(pieces)) if pieces else even[:0]
     if len(speech) < SHORTEST * SAMPLE_RATE:
         found = f"Only {len(speech) / SAMPLE_RATE:.1f} s of speech was" if len(speech) else "No speech was"
@@ -131,13 +130,6 @@ def levelled(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "sampl
     return np.clip(wave * np.float32(10 ** ((LEVEL_DB - _level(wave)) / 20)), -1, 1)
 
 
-def _segments(wave: Float32[np.ndarray, "samples"]) -> list[tuple[int, int]]:
-    """First and last sample of each stretch of speech."""
-    detect, model = _detector()
-    found = detect(wave, model)
-    return [(segment["start"], segment["end"]) for segment in found]
-
-
 def _without_pauses(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "kept"]:
     """Speech without bangs, and without the frames in which nothing sounds, such as the zeros of a noise gate."""
     wave, bangs = _without_bangs(wave)  # once more: a long one may have hidden others
@@ -145,19 +137,6 @@ def _without_pauses(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray,
     sounding = _frame_levels(wave) >= _level(wave) + PAUSE_DB
     rest = len(wave) % FRAME
     return wave[np.concatenate([np.repeat(sounding, FRAME), np.ones(rest, bool)])]
-
-
-@cache
-def _detector():
-    """Silero's detector (MIT licence; the package ships its weights), which sees a whole recording in one call."""
-    import torch
-
-    threads = torch.get_num_threads()
-    import silero_vad
-
-    model = silero_vad.load_silero_vad(sequence=True)
-    torch.set_num_threads(threads)  # the package sets it to 1 for the whole process
-    return silero_vad.get_speech_timestamps_sequence, model
 
 
 def quality(speech: Int16[np.ndarray, "samples"]) -> dict[str, float]:

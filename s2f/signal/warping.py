@@ -24,7 +24,7 @@ def warp(
     flow: displacement (x, y) of each pixel, px. Its slope must stay below 1 px per px: sampling needs the inverse
         displacement v(q) = flow(q - v(q)), found by an iteration whose error shrinks by the slope in each round.
     """
-    size = image.shape[-1]
+    size = int(image.shape[-1])  # where a graph is traced, sizes are tensors
     places = _pixel_centres(size).to(flow).unflatten(0, (size, size))
 
     def sample(values: Tensor, moved: Tensor) -> Tensor:

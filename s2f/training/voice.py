@@ -18,7 +18,8 @@ from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.losses import Matcher
 from s2f.models.voice_encoder import VoiceEncoder
 from s2f.signal import degradation
-from s2f.signal.audio import SAMPLE_RATE, spectrogram
+from s2f.signal.audio import SAMPLE_RATE
+from s2f.signal.spectrograms import spectrograms
 from s2f.study import code, config
 from s2f.study.paths import UserError
 from s2f.study.precision import low_precision
@@ -211,6 +212,6 @@ def features_of_waves(
 
     precision: of the network only, see `precision.low_precision`; the spectrogram is float32.
     """
-    planes = spectrogram(waves)
+    planes = spectrograms(waves)
     with low_precision(waves.device, precision):
         return model(planes)

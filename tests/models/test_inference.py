@@ -1,6 +1,4 @@
-"""Inference: the right seconds are taken, batches change nothing, and a face comes with its spread."""
-
-import dataclasses
+"""Inference: the right seconds are taken, batches change nothing, and files are read back."""
 
 import numpy as np
 import pandas as pd
@@ -12,10 +10,8 @@ from s2f.models import inference, voice_encoder, weights
 from s2f.models.face_decoder import SMALL as SMALL_DECODER
 from s2f.models.face_decoder import FaceDecoder
 from s2f.models.face_encoder import FaceEncoder, small
-from s2f.models.limits import Limits
-from s2f.signal import speech
-from s2f.signal.audio import SAMPLE_RATE, fit_length, spectrogram, to_int16
-from s2f.signal.landmarks import MEASURES
+from s2f.signal.audio import SAMPLE_RATE, to_int16
+from s2f.signal.spectrograms import spectrograms
 from s2f.study.paths import UserError
 
 CPU = torch.device("cpu")
@@ -65,7 +61,7 @@ def test_the_first_seconds_are_taken_and_short_ones_repeated(encoder, shards, cl
     for clip, feature in zip(clips.itertuples(), features, strict=True):
         wave = torch.from_numpy(taken_plainly(shards, clip, seconds, tile_to))
         with torch.inference_mode():
-            np.testing.assert_allclose(feature, encoder(spectrogram(wave[None]))[0].numpy(), **TOLERANCE)
+            np.testing.assert_allclose(feature, encoder(spectrograms(wave[None]))[0].numpy(), **TOLERANCE)
 
 
 def test_batches_change_nothing(encoder, decoder, shards, clips, rng, monkeypatch):
@@ -98,99 +94,6 @@ def test_features_of_speech_can_be_drawn(encoder, decoder, shards, clips):
     assert landmarks.shape == (5, 68, 2)
 
 
-@pytest.fixture(scope="module")
-def limits():
-    """Limits of made-up predictions about the origin, near which those of untrained weights lie."""
-    rng = np.random.default_rng(3)
-    predicted = rng.normal(size=(60, 128)).astype(np.float32)
-    return Limits.fit(predicted, np.arange(60) // 2, predicted, rng.normal(size=(60, 5)), np.full(60, 12.0))
-
-
-@pytest.fixture
-def system(encoder, decoder, limits):
-    return inference.Speech2Face(encoder, decoder, {"seconds": 3.0, "mean_feature": [0.0] * 128}, limits)
-
-
-def test_a_face_comes_with_its_uncertainty(system, spoken):
-    face = system.face(spoken(7))
-    assert face.image.shape == (64, 64, 3) and face.landmarks.shape == (68, 2) and face.feature.shape == (128,)
-    assert tuple(face.measures) == MEASURES
-    assert all(low <= high for low, high in face.measures.values())
-    assert 0 < face.prediction.halves_angle < 180
-    assert face.error == (12.0, pytest.approx(max(12.0, face.prediction.halves_angle)))
-    assert f"about {face.error[0]:.0f} degrees" in face.uncertainty and "differ by up to" in face.uncertainty
-
-
-def test_too_little_speech_has_no_halves_and_says_so(system, spoken):
-    face = system.face(spoken(2))
-    assert not len(face.prediction.halves) and not face.measures and np.isnan(face.prediction.halves_angle)
-    assert "give 6 s" in face.uncertainty
-
-
-def test_a_voice_that_changes_has_halves_further_apart(system, spoken):
-    half = speech.isolate(spoken(8))[: 3 * SAMPLE_RATE]
-    same, changing = np.append(half, half), np.append(half, half[::-1] // 2)
-    assert system.face(changing).prediction.halves_angle > 10 * system.face(same).prediction.halves_angle
-
-
-def test_a_short_recording_is_that_recording_repeated(system, spoken):
-    wave = speech.isolate(spoken(2))
-    np.testing.assert_array_equal(system.face(wave).feature, system.face(fit_length(wave, 3 * SAMPLE_RATE)).feature)
-
-
-def test_of_a_long_recording_30_seconds_are_heard(system, spoken):
-    wave = np.resize(speech.isolate(spoken(8)), 31 * SAMPLE_RATE)
-    face = system.face(wave)
-    assert face.prediction.seconds == 30
-    np.testing.assert_array_equal(face.feature, system.face(wave[: 30 * SAMPLE_RATE]).feature)
-
-
-def test_a_raw_recording_takes_the_same_way(system, spoken):
-    wave = np.append(np.zeros(SAMPLE_RATE, np.float32), np.float32(0.03) * spoken(5))
-    np.testing.assert_array_equal(system.face(wave).feature, system.face(speech.isolate(wave)).feature)
-
-
-def test_what_is_no_voice_gets_no_face(system, rng):
-    with pytest.raises(UserError, match="No speech was found"):
-        system.face(rng.normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32))
-
-
-def test_a_prediction_far_outside_is_drawn_back_and_said_to_be(system, spoken):
-    far = dataclasses.replace(system, limits=dataclasses.replace(system.limits, mean=system.limits.mean + 1000))
-    face = far.face(spoken(4))
-    assert face.outside > 1 and "drawn back towards the average" in face.uncertainty
-    assert far.limits.distance(face.feature[None])[0] == pytest.approx(1, rel=1e-3)
-
-
-def test_exaggeration_moves_the_face_but_not_the_feature(system, spoken):
-    wave = spoken(4)
-    plain, strong = system.face(wave), system.face(wave, exaggeration=1.4)
-    np.testing.assert_array_equal(strong.feature, plain.feature)
-    # The mean feature is 0 here, so the exaggerated face is that of 2.4 times the feature.
-    images, _ = inference.draw(system.face_decoder, 2.4 * plain.feature[None], CPU)
-    assert np.abs(strong.image.astype(int) - images[0]).max() <= 1
-    assert (strong.landmarks != plain.landmarks).any()
-
-
-def test_what_was_saved_is_loaded(system, tmp_path, spoken):
-    origin = {"data_md5": "0" * 32, "code": "0" * 16}
-    weights.save(tmp_path / "voice.safetensors", **origin, encoder=system.voice_encoder)
-    weights.save(tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder)
-    inference.write_facts(tmp_path, 3.0, np.zeros((2, 128), np.float32))
-    system.limits.save(tmp_path / "limits.safetensors")
-    loaded, wave = inference.Speech2Face.load(tmp_path), spoken(5)
-    np.testing.assert_array_equal(loaded.face(wave).image, system.face(wave).image)
-
-
-def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path):
-    with pytest.raises(UserError, match=r"voice\.safetensors: make it with `dvc repro train`"):
-        inference.Speech2Face.load(tmp_path)
-    for name in ("voice.safetensors", "facts.json", "limits.safetensors"):
-        (tmp_path / name).touch()
-    with pytest.raises(UserError, match=r"face\.safetensors: make it with `dvc repro face_model`"):
-        inference.Speech2Face.load(tmp_path)
-
-
 def test_facts_are_read_back_and_missed_by_name(tmp_path):
     inference.write_facts(tmp_path, 3.0, np.array([[1.0, 3.0], [3.0, 5.0]], np.float32))
     assert inference.read_facts(tmp_path) == {"seconds": 3.0, "mean_feature": [2.0, 4.0]}
@@ -206,18 +109,6 @@ def test_a_face_model_is_loaded_with_both_its_parts(decoder, tmp_path, rng):
     features = loaded.features(photographs)
     np.testing.assert_allclose(features, inference.photo_features(encoder, photographs, CPU), **TOLERANCE)
     assert loaded.draw(features)[0].shape == photographs.shape
-
-
-@pytest.mark.parametrize("models", ["no_folder", "other_size"])
-def test_models_that_do_not_belong_together_are_one_sentence(models, system, tmp_path):
-    origin = {"data_md5": "0" * 32, "code": "0" * 16}
-    weights.save(tmp_path / "voice.safetensors", **origin, encoder=system.voice_encoder)
-    weights.save(tmp_path / "face.safetensors", **origin, encoder=FaceEncoder(small(2)), decoder=system.face_decoder)
-    system.limits.save(tmp_path / "limits.safetensors")
-    inference.write_facts(tmp_path, 3.0, np.zeros((2, 64), np.float32))
-    place = tmp_path if models == "other_size" else tmp_path / "facts.json"
-    with pytest.raises(UserError, match="different trainings" if models == "other_size" else "no folder of models"):
-        inference.Speech2Face.load(place)
 
 
 @pytest.mark.parametrize(

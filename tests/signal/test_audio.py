@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2f.signal import audio
+from s2f.signal.spectrograms import spectrograms
 from s2f.study.paths import UserError
 
 SIX_SECONDS = 96_000
@@ -26,7 +28,7 @@ def write(path, samples, rate=16_000):
 
 
 def test_six_seconds_are_598_frames_of_257_bins(speech_like):
-    spectrogram = audio.spectrogram(torch.from_numpy(speech_like(6)))
+    spectrogram = spectrograms(torch.from_numpy(speech_like(6)))
     assert spectrogram.shape == (2, 598, 257)
     assert spectrogram.dtype == torch.float32
     assert spectrogram.is_contiguous()
@@ -35,12 +37,12 @@ def test_six_seconds_are_598_frames_of_257_bins(speech_like):
 @pytest.mark.parametrize(("seconds", "frames"), [(0.2, 18), (2.61, 259), (3, 298), (6, 598)])
 def test_frames_follow_from_the_length(seconds, frames, speech_like):
     wave = torch.from_numpy(speech_like(seconds))
-    assert audio.n_frames(len(wave)) == frames == audio.spectrogram(wave).shape[1]
+    assert audio.n_frames(len(wave)) == frames == spectrograms(wave).shape[1]
 
 
 def test_spectrogram_is_the_power_law_of_the_plain_stft(speech_like):
     wave = speech_like(6)
-    ours = audio.spectrogram(torch.from_numpy(wave)).double().numpy()
+    ours = spectrograms(torch.from_numpy(wave)).double().numpy()
     reference = plain_stft(wave)
     # Undoing the power law turns a relative error e of ours into e / 0.3. log2, times 0.3 and exp2 each round
     # to 2^-24 of values below 2^5, which exp2 makes relative: e < 3 * 2^5 * 2^-24 * ln 2, 4e-6. The float32
@@ -53,42 +55,74 @@ def test_spectrogram_is_the_power_law_of_the_plain_stft(speech_like):
 def test_every_sample_under_a_window_counts_and_no_other(speech_like):
     wave = torch.from_numpy(speech_like(0.5))
     used = 400 + 160 * (audio.n_frames(len(wave)) - 1)
-    before = audio.spectrogram(wave)
+    before = spectrograms(wave)
     wave[used:] = 9.0
-    assert torch.equal(audio.spectrogram(wave), before)
+    assert torch.equal(spectrograms(wave), before)
     wave[used - 1] += 9.0
-    assert not torch.equal(audio.spectrogram(wave)[:, -1], before[:, -1])
+    assert not torch.equal(spectrograms(wave)[:, -1], before[:, -1])
 
 
 def test_a_batch_is_its_clips(speech_like):
     waves = torch.from_numpy(speech_like(2.4)).reshape(2, 3, 6400)
-    batch = audio.spectrogram(waves)
+    batch = spectrograms(waves)
     assert batch.shape == (2, 3, 2, 38, 257)
     for i in range(2):
         for j in range(3):
-            assert torch.equal(batch[i, j], audio.spectrogram(waves[i, j]))
+            assert torch.equal(batch[i, j], spectrograms(waves[i, j]))
 
 
 def test_sixteen_bits_are_scaled(speech_like):
     integers = torch.from_numpy(audio.to_int16(speech_like(1)))
-    assert torch.equal(audio.spectrogram(integers), audio.spectrogram(integers / 32768))
+    assert torch.equal(spectrograms(integers), spectrograms(integers / 32768))
 
 
 def test_silence_is_zero_and_no_gradient_is_kept():
     wave = torch.zeros(8000, requires_grad=True)
-    spectrogram = audio.spectrogram(wave)
+    spectrogram = spectrograms(wave)
     assert not spectrogram.any() and not spectrogram.requires_grad
 
 
 def test_a_wave_below_one_window_is_refused():
     with pytest.raises(UserError, match="399 samples"):
-        audio.spectrogram(torch.zeros(399))
+        spectrograms(torch.zeros(399))
+
+
+@pytest.mark.parametrize("seconds", [0.025, 0.5, 6])
+def test_a_spectrogram_without_torch_is_the_same(seconds, speech_like):
+    wave = speech_like(seconds)
+    for recording in (wave, audio.to_int16(wave)):
+        ours, theirs = audio.spectrogram(recording), spectrograms(torch.from_numpy(recording)).numpy()
+        assert ours.dtype == np.float32 and ours.shape == theirs.shape
+        # As on a GPU: |a^.3 - b^.3| <= 2^.7 |a - b|^.3, where both are good to 1e-4.
+        assert np.abs(ours - theirs).max() < 2**0.7 * 1e-4**0.3
+        loud = np.abs(theirs) > 1
+        np.testing.assert_allclose(ours[loud], theirs[loud], rtol=1e-4)
+    with pytest.raises(UserError, match="399 samples"):
+        audio.spectrogram(np.zeros(399, np.float32))
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_resampling_is_that_of_torchaudio(rate, tmp_path, rng):
+    wave = rng.uniform(-0.5, 0.5, 2 * rate + 17).astype(np.float32)
+    wave -= wave.mean()
+    theirs = torchaudio.functional.resample(
+        torch.from_numpy(wave),
+        rate,
+        16_000,
+        lowpass_filter_width=audio.ZERO_CROSSINGS,
+        rolloff=audio.ROLLOFF,
+        resampling_method="sinc_interp_kaiser",
+        beta=audio.KAISER_BETA,
+    ).numpy()
+    ours = audio.read(write(tmp_path / "a.wav", wave, rate))
+    # Theirs is a float32 filter, whose places are off by 2^-24 of some 100 crossings, each a slope of at most pi.
+    np.testing.assert_allclose(ours, theirs / max(1, np.abs(theirs).max()), rtol=0, atol=3e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_gpu_agrees(speech_like):
     waves = torch.from_numpy(speech_like(12)).reshape(2, -1)
-    ours, cpu = audio.spectrogram(waves.cuda()).cpu(), audio.spectrogram(waves)
+    ours, cpu = spectrograms(waves.cuda()).cpu(), spectrograms(waves)
     # |a^.3 - b^.3| <= 2^.7 |a - b|^.3, where an FFT of 512 float32 values of peak 0.5 is good to 1e-4.
     assert (ours - cpu).abs().max() < 2**0.7 * 1e-4**0.3
     loud = cpu.abs() > 1

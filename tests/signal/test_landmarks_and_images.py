@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from s2f.signal.images import read_image, save_png
-from s2f.signal.landmarks import MEASURES, LandmarkDetector, measures
+from s2f.signal.landmark_detector import LandmarkDetector
+from s2f.signal.landmarks import MEASURES, measures
 from s2f.study.paths import UserError
 
 INDICES = [name.endswith(("_idx", "_index")) for name in MEASURES]

@@ -1,0 +1,103 @@
+"""A model to keep: head, decoder and all that is said of a face, learned from everybody, for `speech2face` to read.
+
+What is said of how far a face can be trusted rests on out-of-fold predictions: by heads that have not learned from the
+person.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from sklearn.pipeline import Pipeline
+
+from s2f.heads import ridge
+from s2f.heads.ridge import Blocks, Features, Fold
+from s2f.metrics import robustness
+from s2f.models import arrays, degraded, speech2face
+from s2f.models.degraded import CLEAN
+from s2f.models.limits import Limits
+from s2f.models.linear_decoder import Images, LinearDecoder, Points
+from s2f.models.readers import Readers
+from s2f.models.speech2face import Embedded, Head
+from s2f.models.spread import Spread
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Recordings and faces to learn from, a row a person."""
+
+    voice: Blocks  # embeddings, in the blocks of `front_ends.SpeakerNetworks`
+    faces: Features  # of the true faces
+    pictures: Images  # canonical pictures of them
+    landmarks: Points  # of the pictures, px
+    read: Features  # of the pictures
+    age: Float[np.ndarray, "people"]  # apparent, years
+    female: Bool[np.ndarray, "people"]  # apparent
+    skin: Float[np.ndarray, "people"]  # skin tone (ITA, degrees)
+
+    def of(self, rows: Int[np.ndarray, "some"] | Bool[np.ndarray, "people"]) -> "Pairs":
+        """Some of them."""
+        others = (values[rows] for name, values in vars(self).items() if name != "voice")
+        return Pairs([block[rows] for block in self.voice], *others)
+
+
+def head(voice: Blocks, faces: Features) -> Head:
+    """The ridge regression of faces on voices as one linear map."""
+    pipeline, mean = ridge.fit(voice, faces), faces.mean(axis=0)
+    weights, offset = affine(pipeline, sum(block.shape[1] for block in voice))
+    return Head(*(values.astype(np.float32) for values in (weights, offset - mean, mean)))
+
+
+def affine(pipeline: Pipeline, width: int) -> tuple[Float[np.ndarray, "{width} dim"], Float[np.ndarray, "dim"]]:
+    """The matrix and the offset of a pipeline all of whose steps are affine."""
+    (offset,) = pipeline.predict(np.zeros((1, width)))
+    return pipeline.predict(np.eye(width)) - offset, offset
+
+
+def heads(voice: Blocks, faces: Features, fold: Fold) -> dict[int, Head]:
+    """For each fold the head that learned from the people of the others."""
+    return {int(fold[test][0]): head([block[~test] for block in voice], faces[~test]) for test in ridge.held_out(fold)}
+
+
+def predicted(voice: Blocks, fold: Fold, made: dict[int, Head]) -> Features:
+    """Predictions, less the mean face's feature, by the head of each row's fold."""
+    rows = np.hstack(voice).astype(np.float32)
+    return np.stack([made[part](row[None])[0] for row, part in zip(rows, fold.tolist(), strict=True)]).astype(float)
+
+
+def limits(
+    clean: Features,
+    people: Int[np.ndarray, "clips"],
+    copies: pd.DataFrame,
+    seen: Sequence[Embedded | None],
+    made: Sequence[Head],
+) -> Limits:
+    """The domain of predictions and their errors.
+
+    Args:
+        clean: out-of-fold predictions for recordings as they are.
+        people: who speaks in each.
+        copies: the table of `degraded.embed`, of some recordings.
+        seen: what it returns beside it.
+        made: for each copy a head that has not learned from its speaker.
+    """
+    signs, features = degraded.predictions(seen, made)
+    angle = robustness.angles_to_first(features, copies["clip"])
+    learning = (~copies["refused"] & (copies["condition"] != CLEAN) & np.isfinite(angle)).to_numpy()
+    return Limits.fit(
+        clean.astype(np.float32), people, features[learning], signs[learning], np.asarray(angle)[learning]
+    )
+
+
+def write(models: Path, pairs: Pairs, fold: Fold, held_out: Features, components: int, penalty: float) -> None:
+    """Write head, decoder, spread and readers, learned from all pairs; `held_out` are out-of-fold predictions."""
+    final = head(pairs.voice, pairs.faces)
+    arrays.save(vars(final), models / speech2face.HEAD)
+    drawing = pairs.faces, pairs.pictures, pairs.landmarks, pairs.read
+    arrays.save(LinearDecoder.fit(*drawing, components, penalty).arrays(), models / speech2face.DECODER)
+    Spread.fit(pairs.faces - pairs.faces.mean(axis=0) - held_out).save(models / speech2face.SPREAD)
+    traits = {name: getattr(pairs, name) for name in ("age", "female", "skin")}
+    Readers.fit(held_out, traits, np.arange(len(fold))).save(models / speech2face.READERS)

@@ -1,0 +1,67 @@
+"""A model to keep: its head is the regression, and predictions for its own people come from heads without them."""
+
+import numpy as np
+import pandas as pd
+import tiny_models
+
+from s2f.heads import kept, ridge
+from s2f.models import speech2face
+from s2f.models.speech2face import Head, Speech2Face
+
+
+def pairs(rng, people=40, size=16):
+    # Blocks of the widths of the speaker networks, most of them zero: a regression on few people and many numbers.
+    signal = rng.normal(size=(people, 8))
+    voice = [np.pad(signal + rng.normal(0, 0.1, signal.shape), ((0, 0), (0, width - 8))) for width in (192, 1024, 256)]
+    faces = 3 + signal
+    pictures = rng.integers(60, 200, (people, size, size, 3), dtype=np.uint8)
+    landmarks = rng.uniform(4, 12, (68, 2)) + rng.normal(0, 0.2, (people, 68, 2))
+    age, female = 40 + 10 * signal[:, 0], signal[:, 1] > 0
+    return kept.Pairs(voice, faces, pictures, landmarks, faces, age, female, 30 + signal[:, 2])
+
+
+def test_the_head_is_the_regression_as_one_map(rng):
+    known = pairs(rng)
+    head = kept.head(known.voice, known.faces)
+    voice = np.hstack(known.voice)
+    plain = ridge.fit(known.voice, known.faces).predict(voice) - known.faces.mean(axis=0)
+    # float32 sums of 1,472 products of size one, scaled by features of size one.
+    np.testing.assert_allclose(head(voice.astype(np.float32)), plain, rtol=0, atol=1472 * 2**-22)
+    np.testing.assert_allclose(head.mean, known.faces.mean(axis=0), rtol=1e-6)
+
+
+def test_predictions_are_those_of_the_regression_out_of_fold(rng):
+    known, fold = pairs(rng), np.arange(40) % 4
+    found = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold))
+    means = np.stack([known.faces[fold != part].mean(axis=0) for part in fold])
+    plain = ridge.predict(known.voice, known.faces, fold) - means
+    np.testing.assert_allclose(found, plain, rtol=0, atol=1472 * 2**-22)
+
+
+def test_what_is_written_draws_a_face(tiny, tmp_path, rng, spoken):
+    known, fold = pairs(rng), np.arange(40) % 4
+    held_out = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold))
+    for name in ("campplus.onnx", "ge2e.onnx", speech2face.LIMITS):
+        (tmp_path / name).write_bytes((tiny.folders["regression"] / name).read_bytes())
+    kept.write(tmp_path, known, fold, held_out, 5, 0.01)
+    speech2face.write_card(tmp_path, "regression", "40 invented people", True, 0.5, 2.0, tiny_models.RIGHT)
+    system = Speech2Face.load(tmp_path)
+    face = system.face(spoken(4))
+    assert face.image.shape == (16, 16, 3) and face.age is not None and 0 <= face.female <= 1
+    # The residuals are the noise of the voices alone.
+    assert system.spread.deviations.max() < 1
+
+
+def test_limits_are_learned_from_copies_that_were_not_refused(rng):
+    dim, copies = 8, pd.DataFrame({"clip": [0, 0, 1, 1], "condition": ["clean", "noise"] * 2})
+    copies["refused"] = [False, False, False, True]
+    quality = {"dynamics": 1.0, "treble": 2.0, "crest": 3.0}
+    seen = [
+        speech2face.Embedded(3.0, values.astype(np.float32), np.empty((0, dim), np.float32), quality)
+        for values in rng.normal(size=(3, dim))
+    ]
+    made = Head(np.eye(dim, dtype=np.float32), np.zeros(dim, np.float32), np.zeros(dim, np.float32))
+    found = kept.limits(rng.normal(size=(30, dim)), np.arange(30) // 2, copies, [*seen, None], [made] * 4)
+    assert len(found.errors) == 1
+    a, b = (one.whole / np.linalg.norm(one.whole) for one in seen[:2])
+    np.testing.assert_allclose(found.errors[0], np.degrees(np.arccos(a @ b)), rtol=1e-4)
