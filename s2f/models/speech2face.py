@@ -393,12 +393,23 @@ class Speech2Face:
         )
 
     def samples(
-        self, recording: Int16[np.ndarray, "samples"] | Float32[np.ndarray, "samples"], count: int, seed: int = 0
+        self,
+        recording: Int16[np.ndarray, "samples"] | Float32[np.ndarray, "samples"],
+        count: int,
+        seed: int | None = None,
     ) -> UInt8[np.ndarray, "{count} size size 3"]:
-        """Faces drawn at random from the distribution of faces given the voice; `recording` as `face` takes it.
+        """Faces drawn at random from the distribution of faces given the voice.
 
-        Each is drawn without exaggeration: unlike their average, single people differ as much as people do.
+        They are drawn without exaggeration, because single people, unlike their average, differ as much as people do.
+
+        Args:
+            recording: as `face` takes it.
+            count: of the faces.
+            seed: of chance; by default the recording itself, so that it gets the same faces each time, and another one
+                others.
         """
+        if seed is None:
+            seed = int.from_bytes(hashlib.sha256(recording.tobytes()).digest()[:8])
         feature = self.limits.drawn_back(self._predicted(recording).feature[None])[0]
         return self.painter.images(self.spread.draw(feature, count, seed), 0.0)
 

@@ -9,7 +9,7 @@ from s2f.models import speech2face
 from s2f.models.speech2face import Head, Speech2Face
 
 
-def pairs(rng, people=40, size=16):
+def pairs(rng, people=60, size=16):
     # Blocks of the widths of the speaker networks, most of them zero: a regression on few people and many numbers.
     signal = rng.normal(size=(people, 8))
     voice = [np.pad(signal + rng.normal(0, 0.1, signal.shape), ((0, 0), (0, width - 8))) for width in (192, 1024, 256)]
@@ -31,7 +31,7 @@ def test_the_head_is_the_regression_as_one_map(rng):
 
 
 def test_predictions_are_those_of_the_regression_out_of_fold(rng):
-    known, fold = pairs(rng), np.arange(40) % 4
+    known, fold = pairs(rng), np.arange(60) % 4
     found = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold))
     means = np.stack([known.faces[fold != part].mean(axis=0) for part in fold])
     plain = ridge.predict(known.voice, known.faces, fold) - means
@@ -39,12 +39,12 @@ def test_predictions_are_those_of_the_regression_out_of_fold(rng):
 
 
 def test_what_is_written_draws_a_face(tiny, tmp_path, rng, spoken):
-    known, fold = pairs(rng), np.arange(40) % 4
+    known, fold = pairs(rng), np.arange(60) % 4
     held_out = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold))
     for name in ("campplus.onnx", "ge2e.onnx", speech2face.LIMITS):
         (tmp_path / name).write_bytes((tiny.folders["regression"] / name).read_bytes())
     kept.write(tmp_path, known, fold, held_out, 5, 0.01)
-    speech2face.write_card(tmp_path, "regression", "40 invented people", True, 0.5, 2.0, tiny_models.RIGHT)
+    speech2face.write_card(tmp_path, "regression", "60 invented people", True, 0.5, 2.0, tiny_models.RIGHT)
     system = Speech2Face.load(tmp_path)
     face = system.face(spoken(4))
     assert face.image.shape == (16, 16, 3) and face.age is not None and 0 <= face.female <= 1

@@ -132,10 +132,10 @@ def test_samples_are_faces_around_the_prediction_and_the_same_each_time(kind, fo
 
 
 def test_two_people_in_a_recording_get_a_hint(system, spoken):
-    near = dataclasses.replace(system.limits, two_speakers=np.float32(0.0))
+    near = dataclasses.replace(system.limits, two_speakers=np.array(0, np.float32))
     wave = spoken(7)
     assert "only one person speaks" in dataclasses.replace(system, limits=near).face(wave).uncertainty
-    far = dataclasses.replace(system.limits, two_speakers=np.float32(180.0))
+    far = dataclasses.replace(system.limits, two_speakers=np.array(180, np.float32))
     assert "only one person" not in dataclasses.replace(system, limits=far).face(wave).uncertainty
 
 
