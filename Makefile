@@ -5,6 +5,7 @@
 # make lint    ruff, the layers of the library, notebooks without outputs
 # make bench   time the fast paths beside the plain ones, for docs/performance.md
 # make lab     JupyterLab; make lab ARGS=... hands it options
+# make app     notebooks/00_explore as a web page for this machine alone: record a voice, see the face; ARGS as for lab
 # make env     only the environment (each target above makes it when it is missing)
 # make lock    solve requirements.lock again (needs uv)
 # make clean   remove what tools left behind; data, models, results and executed notebooks stay
@@ -30,7 +31,7 @@ endif
 export LOGNAME ?= user
 
 .NOTPARALLEL:
-.PHONY: repro repro-published repro-published-corpus test lint bench lab env samples scm lock clean
+.PHONY: repro repro-published repro-published-corpus test lint bench lab app env samples scm lock clean
 
 repro: env scm
 	$(RUN) python -m s2f.study.config params.yaml
@@ -62,6 +63,10 @@ bench: env
 
 lab: env
 	MPLBACKEND= $(RUN) jupyter lab $(ARGS)
+
+# Voilà hides the code and runs it for each visitor; it listens on this machine only. MPLBACKEND as for lab.
+app: env
+	MPLBACKEND= $(RUN) voila notebooks/00_explore.ipynb --Voila.ip=127.0.0.1 $(ARGS)
 
 env:
 	@PYTHON=$(call quote,$(PYTHON)) UV=$(call quote,$(UV)) sh .ci/environment $(call quote,$(ENVIRONMENT))

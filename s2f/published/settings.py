@@ -75,6 +75,26 @@ class Longer(Measured):
     folds: Folds
 
 
+WORSE_WAYS = ("telephone", "noise", "codec", "reverberation")
+
+
+class Counterfactuals(Measured):
+    """Real recordings with another pitch, other formants, or by a worse way."""
+
+    section: ClassVar = "counterfactuals"
+
+    folder: str
+    folds: Folds
+    people: Annotated[int, Field(ge=10)]
+    semitones: Annotated[float, Field(gt=0, le=12)]
+    percent: Annotated[float, Field(gt=0, le=25)]
+    telephone: Positive  # each of WORSE_WAYS in the unit of `signal.degradation.KINDS`
+    noise: Positive
+    codec: Positive
+    reverberation: Positive
+    workers: Count
+
+
 class Drawn(Measured):
     """Faces drawn from predicted features, measured as the original's are."""
 
@@ -112,5 +132,6 @@ class Model(Measured):
 
 
 SECTIONS: dict[str, type[Section]] = {
-    model.section: model for model in (Features, Original, Painted, Ours, FromScratch, Longer, Drawn, Model)
+    model.section: model
+    for model in (Features, Original, Painted, Ours, FromScratch, Longer, Counterfactuals, Drawn, Model)
 }

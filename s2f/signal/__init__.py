@@ -8,6 +8,7 @@
     landmark_detector  a linear detector of the 68 landmarks
     landmarks          craniofacial measures from 68 landmarks
     numpy_warping      the warp of images without torch
+    resynthesis        a real recording with another pitch or other formants
     spectrograms       the compressed spectrograms of batches, in torch
     speech             the speech in a recording, at one level
     voice_activity     where in a recording somebody speaks
