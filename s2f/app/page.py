@@ -3,6 +3,7 @@
 What is shown are widgets and no captured output: run by papermill, that can wait forever for an answer.
 """
 
+import random
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import metadata
@@ -24,11 +25,19 @@ from s2f.plots import style
 from s2f.signal import audio, images, speech
 from s2f.study.paths import Study, UserError
 
-SAMPLES = 9  # faces on the sheet
+SAMPLES = 8  # on the sheet, which has nine faces with the average one
 NO_MODEL = "No model is made here: run make repro, or make repro-published for one of real voices."
-NO_VOICE = "Record a voice, choose a file, or take a test speaker: what stands below follows."
+NO_VOICE = "No voice is chosen yet: record one, choose a file, or take a test speaker."
 
-load = cache(Speech2Face.load)
+
+@cache
+def load(models: Path) -> Speech2Face:
+    """The system in a folder of models, which has drawn one face: so the first voice waits for nothing."""
+    system = Speech2Face.load(models)
+    noise = np.random.default_rng(0).normal(0, 1000, 6 * audio.SAMPLE_RATE).astype(np.int16)
+    system.face(noise)
+    system.samples(noise, 1)
+    return system
 
 
 class Chosen(NamedTuple):
@@ -88,13 +97,15 @@ class Page:
         self.path = widgets.Text(placeholder="path of a sound file", continuous_update=False, layout=wide)
         self.listed = widgets.Dropdown(options={"none": "", **listed}, layout=wide)
         another = widgets.Button(description="another one")
-        another.on_click(lambda _: self.listed.set_trait("value", np.random.choice(list(listed.values()))))
+        another.on_click(lambda _: self.listed.set_trait("value", random.choice(list(listed.values()))))
         rows = {"model, learned from": [self.models], "your voice": [self.voice], "or a file here": [self.path]}
         if listed:
             rows["or a test speaker"] = [self.listed, another]
         self.controls = widgets.VBox([widgets.HTML(pieces.LOOK), pieces.labelled(rows)])
         self.face = self.follow(portrait)
 
+        if self.models.value is not None:
+            load(self.models.value)
         self.models.observe(lambda _: self.update(), "value")
         self.path.observe(lambda change: change["new"] and self.read(change["new"]), "value")
         self.listed.observe(lambda change: change["new"] and self.take_recording(change["new"]), "value")
@@ -175,8 +186,12 @@ def portrait(page: Page) -> list[widgets.Widget]:
     others = system.samples(spoken, SAMPLES)
     sheet = images.sheet([face.image, *others])
     shown[f"framed: the average face; then {SAMPLES} others that go with this voice as well"] = sheet
-    if hasattr(avatar, "of_face"):
-        shown[f"as an avatar ({avatar.credit()})"] = avatar.pictures(avatar.of_face(face))[0]
+    try:
+        chosen, rests_on = avatar.of(face, page.models.value)
+        shown["average traits of people with such voices, as an avatar"] = avatar.picture(chosen)
+        rests_on = f"{rests_on} {avatar.credit()}"
+    except UserError as error:
+        rests_on = str(error)  # such as that its readers are not made yet; the face is
     right = cli.reliability(system.card, page.models.value.parent / "results")
     notes = {"Description": system.card.caveat, "Software": f"s2f {metadata.version('s2f')}"}
     return [
@@ -187,5 +202,5 @@ def portrait(page: Page) -> list[widgets.Widget]:
                 pieces.download(pieces.png(sheet, **notes), "faces.png", "Download the sheet"),
             ]
         ),
-        pieces.sentences(face.traits, right, face.uncertainty, strong=system.card.caveat),
+        pieces.sentences(face.traits, right, face.uncertainty, rests_on, strong=system.card.caveat),
     ]

@@ -78,7 +78,7 @@ def download(file: bytes, name: str, words: str) -> widgets.HTML:
 
 def labelled(rows: Mapping[str, Sequence[widgets.Widget]]) -> widgets.VBox:
     """Controls in rows, each row with its label in front."""
-    wide = widgets.Layout(width="9em", flex="0 0 auto")
+    wide = widgets.Layout(width="12em", flex="0 0 auto")
     wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
     return widgets.VBox(
         [widgets.HBox([widgets.Label(name, layout=wide), *parts], layout=wrap) for name, parts in rows.items()]

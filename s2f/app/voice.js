@@ -131,10 +131,10 @@ function render({ model, el }) {
     file.value = ""; // so that the same file can be chosen again
     send(await chosen.slice(0, MAX_BYTES).arrayBuffer(), chosen.name);
   };
-  const show = () => (state.textContent = model.get("answer"));
-  model.on("change:answer", show);
+  const show = ({ answer }) => (state.textContent = answer);
+  model.on("msg:custom", show);
   return () => {
-    model.off("change:answer", show);
+    model.off("msg:custom", show);
     if (stop) stop();
     URL.revokeObjectURL(player.src);
   };

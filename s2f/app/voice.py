@@ -21,24 +21,18 @@ HINT = "6 s or more of one person speaking; nothing is kept."
 
 
 class Voice(anywidget.AnyWidget):
-    """Two buttons, to record and to choose a file, with a meter of the level and a player.
-
-    Attributes:
-        answer: a sentence about what was sent, shown beside the buttons.
-    """
+    """Buttons to record and to choose a file, a meter of the level, a player, and a sentence about the sound."""
 
     _esm = Path(__file__).with_name("voice.js")
     _css = Path(__file__).with_name("voice.css")
     hint = traitlets.Unicode(HINT).tag(sync=True)
-    answer = traitlets.Unicode(HINT).tag(sync=True)
 
     def __init__(self, take: Callable[[str, bytes], str]) -> None:
         """A widget that calls `take(name, sound)` for each sound, and shows the sentence that it returns."""
         super().__init__()
 
         def received(_widget, content, buffers):
-            self.answer = ""  # the same sentence twice would be no change
-            self.answer = take(content["name"], bytes(buffers[0]))
+            self.send({"answer": take(content["name"], bytes(buffers[0]))})
 
         self.on_msg(received)
 

@@ -119,7 +119,7 @@ def test_figures_name_systems_traits_and_people(rng):
     pairs = {"pitch": ("pitch +3 semitones", "pitch -3 semitones")}
     figure = figures.trait_shifts({"ours": table[table["of"] == "everybody"]}, pairs)
     assert figure.axes[0].get_title(loc="left") == "ours (n = 40)\npitch"
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["nasal index", "ita"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["nasal index", "skin tone (ITA)"]
     copies = [*counterfactuals.parts(), *counterfactuals.worse_ways({"noise": 20.0})]
     moved = counterfactuals.moved(rng.normal(size=(40, 4, 3)), copies, np.arange(40), QUICK)
     figure = figures.moved({"ours": moved, "the original, imitated": moved})
