@@ -9,13 +9,16 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
+import pandas as pd
 import pytest
-from published_samples import avspeech, clone
+from published_samples import CELEBRITIES, avspeech, clone, voxceleb
 from repository import ROOT, code
 from ruamel.yaml import YAML
 from test_repository import parameters, tracked
 
 from s2f.data.sources import published
+from s2f.models import extraction
 from s2f.published import settings
 from s2f.study import config, notebook
 
@@ -96,6 +99,47 @@ def test_nothing_that_the_study_makes_goes_into_the_cache():
         for out in [*stage["outs"], *stage.get("metrics", [])]:
             (settings,) = out.values()
             assert settings["cache"] is False, name
+
+
+def test_what_does_not_fit_is_named_on_this_machine_and_counted_in_the_results(tmp_path, monkeypatch):
+    """The notebook itself, on a clone of empty files; networks that find no face in one and no speech in another."""
+    root = voxceleb(avspeech(tmp_path / "clone"))
+    wav = root / "figures" / "avspeech_res" / "Wav"
+    (wav / "odd name.wav").touch()
+    whole = sorted(published.clips(root, "avspeech")["voice"])
+    silent, faceless = (path.name[: -len(path.suffix)] for path in whole[:2])
+
+    def features(paths, fault, **dims):
+        reasons = np.array([f"{fault} in {path}" if fault and fault in path.read_text() else "" for path in paths])
+        return {name: np.ones((len(paths), *dim)) for name, dim in dims.items()} | {"reason": reasons}
+
+    def see(paths, *_):
+        return features(paths, "no face", feature=(8,), landmarks=(68, 2), skin=(2,), age=(), female=())
+
+    (wav / f"{silent}.wav").write_text("no speech")
+    (wav.parent / "Face_exg0" / f"{faceless}.jpg").write_text("no face")
+    monkeypatch.setattr(extraction, "see", see)
+    monkeypatch.setattr(extraction, "hear", lambda paths, *_: features(paths, "no speech", ge2e=(3,), seconds=()))
+    monkeypatch.setattr(extraction, "measure", lambda paths, *_: features(paths, "no speech", statistics=(3,)))
+    monkeypatch.setattr(extraction, "face_on", lambda paths, *_: {"frontal": np.ones(len(paths), bool)})
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(STUDY / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(published.VARIABLE, str(root))
+    names = {}
+    exec(code(STUDY / "notebooks" / "10_features.ipynb"), names)
+
+    output = names["output"]
+    rejected = pd.read_parquet(output.features / "avspeech_rejected.parquet").set_index("kind")
+    assert set(rejected.index) == {"name", "no speech", "no face"} and len(rejected) == 3
+    assert rejected.at["name", "item"] == "odd name"
+    assert silent in rejected.at["no speech", "item"] and faceless in rejected.at["no face", "item"]
+    told = (output.results / "features.json").read_text()
+    counted = {name: part["set_aside"] for name, part in json.loads(told).items()}
+    assert counted == {
+        "avspeech": {"name": 1, "no speech": 1, "no face": 1}, "voxceleb": {}, "assistants": {},
+    }  # fmt: skip
+    assert not any(stem in told for stem in ("odd name", silent, faceless, *CELEBRITIES))
 
 
 # Nothing private in Git
