@@ -161,7 +161,7 @@ def reliability(card, results: Path) -> str:
     if card.right is not None:
         right = {key: f"{card.right[key]:.0%}" for key in ("value", "low", "high", "chance")}
         among, size = f"{card.right['among']:.0f}", f"{card.right['size']:.0f}"
-        return _found("On people from whom it had not learned", among, size, **right)
+        return _found("On people from whom it had not learned, by the predicted feature,", among, size, **right)
     file = results / "retrieval.json"
     if not file.is_file():
         return f"How often such faces are right is not measured here: there is no {file}."
