@@ -189,7 +189,7 @@ def portrait(page: Page) -> list[widgets.Widget]:
     try:
         chosen, rests_on = avatar.of(face, page.models.value)
         shown["average traits of people with such voices, as an avatar"] = avatar.picture(chosen)
-        rests_on = f"{rests_on} {avatar.credit()}"
+        rests_on = f"The avatar: {rests_on} {avatar.credit()}"
     except UserError as error:
         rests_on = str(error)  # such as that its readers are not made yet; the face is
     right = cli.reliability(system.card, page.models.value.parent / "results")
