@@ -6,10 +6,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from s2f.models import arrays, exporting, front_ends, inference, speech2face, voice_encoder, weights
+from s2f.models import (
+    arrays,
+    exporting,
+    front_ends,
+    inference,
+    linear_decoder,
+    speech2face,
+    voice_encoder,
+    weights,
+)
 from s2f.models.face_decoder import SMALL, FaceDecoder
 from s2f.models.limits import Limits
-from s2f.models.linear_decoder import LinearDecoder
 from s2f.models.readers import Readers
 from s2f.models.spread import Spread
 from s2f.models.voice_encoder import VoiceEncoder
@@ -46,8 +54,10 @@ def regression(folder: Path, size: int = 32) -> None:
     pictures = rng.integers(60, 200, (PEOPLE, size, size, 3), dtype=np.uint8)
     landmarks = rng.uniform(8, 24, (68, 2)) + rng.normal(0, 0.3, (PEOPLE, 68, 2))
     faces = 3 + rng.normal(size=(PEOPLE, 8))
-    decoder = LinearDecoder.fit(faces, pictures, landmarks, faces, 5, 0.01, 4)
-    arrays.save(decoder.arrays(), folder / speech2face.DECODER)
+    parts, coefficients = linear_decoder.parts(pictures, landmarks, 5, 4)
+    regressions = linear_decoder.Regressions.fit(faces, coefficients, faces, faces[:, :1])
+    synthesis = linear_decoder.synthesis(regressions, faces, faces[:, :1], faces, 0.01, 0.0, 0.0)
+    arrays.save(linear_decoder.LinearDecoder(parts, synthesis).arrays(), folder / speech2face.DECODER)
     common(folder, 8, 0.1)
     learned_from = "the voices and faces of 60 real people"
     speech2face.write_card(folder, "regression", learned_from, True, 6.0, 2.0, RIGHT)

@@ -13,13 +13,13 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from sklearn.pipeline import Pipeline
 
-from s2f.heads import ridge
+from s2f.heads import drawing, ridge
 from s2f.heads.ridge import Blocks, Features, Fold
 from s2f.metrics import robustness
 from s2f.models import arrays, degraded, speech2face
 from s2f.models.degraded import CLEAN
 from s2f.models.limits import Limits
-from s2f.models.linear_decoder import Images, LinearDecoder, Points
+from s2f.models.linear_decoder import Canonical, Images, Points
 from s2f.models.readers import Readers
 from s2f.models.speech2face import Embedded, Head
 from s2f.models.spread import Spread
@@ -37,6 +37,7 @@ class Pairs:
     age: Float[np.ndarray, "people"]  # apparent, years
     female: Bool[np.ndarray, "people"]  # apparent
     skin: Float[np.ndarray, "people"]  # skin tone (ITA, degrees)
+    read_age: Float[np.ndarray, "people"]  # apparent, of the pictures
 
     def of(self, rows: Int[np.ndarray, "some"] | Bool[np.ndarray, "people"]) -> "Pairs":
         """Some of them."""
@@ -92,12 +93,15 @@ def limits(
     )
 
 
-def write(models: Path, pairs: Pairs, fold: Fold, held_out: Features, components: int, penalty: float) -> None:
+def write(models: Path, pairs: Pairs, fold: Fold, held_out: Features, choices: drawing.Settings) -> None:
     """Write head, decoder, spread and readers, learned from all pairs; `held_out` are out-of-fold predictions."""
     final = head(pairs.voice, pairs.faces)
     arrays.save(vars(final), models / speech2face.HEAD)
-    drawing = pairs.faces, pairs.pictures, pairs.landmarks, pairs.read
-    arrays.save(LinearDecoder.fit(*drawing, components, penalty).arrays(), models / speech2face.DECODER)
+    read = np.column_stack([pairs.read_age, pairs.skin])
+    known = pairs.faces, np.column_stack([pairs.age, pairs.skin]), pairs.faces.mean(axis=0) + held_out
+    canonical = Canonical(pairs.pictures, pairs.landmarks, pairs.read, read)
+    decoder, _ = drawing.learn(*known, canonical, fold, choices)
+    arrays.save(decoder.arrays(), models / speech2face.DECODER)
     Spread.fit(pairs.faces - pairs.faces.mean(axis=0) - held_out).save(models / speech2face.SPREAD)
     traits = {name: getattr(pairs, name) for name in ("age", "female", "skin")}
     Readers.fit(held_out, traits, np.arange(len(fold))).save(models / speech2face.READERS)

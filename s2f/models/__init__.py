@@ -11,10 +11,11 @@
     front_ends      speech to embeddings, without torch
     inference       features of clips and photographs of whole corpora
     limits          where predictions usually lie, and their expected error
-    linear_decoder  a face decoder by linear regression
+    linear_decoder  a face decoder by linear maps, which draws with NumPy alone
     losses          the terms of section 3, and those they are compared with
     pretrained      networks that ship inside packages
     readers         age, sex and skin tone of people with such a voice
+    sface           a second recognition network, as a judge
     speech2face     from a recording to a face, by either kind of model, without torch
     spread          the distribution of faces given a voice
     voice_encoder   a spectrogram to a face feature (Table 1)

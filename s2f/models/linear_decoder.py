@@ -4,147 +4,249 @@ A face is again 68 landmarks and a texture, drawn with every landmark at its mea
 2017). Both are principal components, scaled so that coefficients have variance one among the faces learned from. The
 texture is the logit of the picture: a sum of components stays between black and white, however far it is exaggerated.
 
-Two regressions are learned: from the face feature to the coefficients, and a *reader*, from the coefficients to the
-feature that the recognition network reads in the picture. The first blurs what the second would find, so the
-coefficients are chosen by analysis by synthesis: near those of the first, such that the drawing reads as the feature.
-Both are linear, hence so is the choice, and a drawing is a product with one matrix, NumPy alone.
+Two regressions are learned: from the face feature to the coefficients, and a *reader*, from the coefficients to what
+networks read in the picture, the feature and traits such as the apparent age. The first blurs what the second would
+find, so the coefficients are chosen by analysis by synthesis: near those of the first, such that the drawing reads as
+the prediction, exaggerated as far as true faces vary. All of this is linear, so that a drawing needs a product with one
+matrix, and NumPy alone.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32, Float64, Shaped, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, Float64, Shaped, UInt8
 
 from s2f.signal import numpy_warping
 from s2f.study.paths import UserError
 
 Features = Float[np.ndarray, "people dim"]
+Traits = Float[np.ndarray, "people traits"]
 Coefficients = Float[np.ndarray, "people coefficients"]
 Images = UInt8[np.ndarray, "people size size 3"]
 Points = Float[np.ndarray, "people 68 2"]  # px
 
 MOVES = 40  # components of the landmarks
-PENALTIES = np.logspace(-2, 5, 22)
-MARGIN = 0.02  # by which pictures are drawn in from black and white, whose logit is infinite
+PENALTIES = np.logspace(-1, 4, 11)
+# What textures tend to, of 255: pictures hold hardly anything darker than the first, and much that is white.
+DARKEST, LIGHTEST = 10, 259
+MARGIN = 0.012  # of the range between them, at which logits are cut
 BATCH = 32  # faces of which textures are made at once
 
 
-@dataclass(frozen=True)
-class LinearDecoder:
-    """Draws frontal, evenly lit faces from features; arrays only, so that it is saved and loaded as it is."""
+class Canonical(NamedTuple):
+    """Canonical pictures of people, and what networks read in them."""
 
-    mean: Float64[np.ndarray, "dim"]  # face feature
-    synthesis: Float64[np.ndarray, "dim coefficients"]  # from a feature less the mean, with analysis by synthesis
-    reader: Float64[np.ndarray, "coefficients dim"]  # to the feature read in the picture, less its mean
+    pictures: Images
+    landmarks: Points
+    features: Features
+    traits: Traits
+
+    def of(self, kept: Bool[np.ndarray, "people"]) -> "Canonical":
+        """Those of some of the people."""
+        return Canonical(*(values[kept] for values in self))
+
+
+class Parts(NamedTuple):
+    """What faces are made of: principal components of textures and of landmarks, scaled by their spread."""
+
     texture_mean: Float32[np.ndarray, "size size 3"]  # logit
     textures: Float16[np.ndarray, "textures size size 3"]
     landmark_mean: Float64[np.ndarray, "68 2"]  # px
     landmark_axes: Float64[np.ndarray, "moves 68 2"]
     flows: Float16[np.ndarray, "moves size size 2"]  # px, of every pixel along with the landmarks
 
-    @classmethod
-    def fit(
-        cls,
-        features: Features,
-        pictures: Images,
-        landmarks: Points,
-        read: Float[np.ndarray, "people dim"],
-        components: int,
-        penalty: float,
-        moves: int = MOVES,
-    ) -> "LinearDecoder":
-        """Learn to draw.
 
-        Args:
-            features: of the true faces.
-            pictures: canonical pictures of the same faces.
-            landmarks: of the pictures, px.
-            read: features that the same network reads in the pictures.
-            components: of the texture.
-            penalty: of the squared distance from the regression's coefficients, where the squared distance from the
-                feature counts in units of its variance.
-            moves: components of the landmarks.
+class Synthesis(NamedTuple):
+    """From features to coefficients of `Parts`, and what a drawing reads as."""
 
-        Raises:
-            UserError: for fewer people than components.
+    mean: Float64[np.ndarray, "dim"]  # face feature
+    matrix: Float64[np.ndarray, "dim coefficients"]  # from a feature less the mean
+    reader: Float64[np.ndarray, "coefficients dim"]  # to the feature read in the picture, less its mean
+    usual: Float64[np.ndarray, ""]  # exaggeration k, for which the matrix was made
+
+    def coefficients(self, features: Features, exaggeration: float | None = None) -> Coefficients:
+        """Coefficients of the faces that go with features v, exaggerated: v + k (v - mean), k = `usual` if None.
+
+        Directions in which faces do not vary as much were exaggerated less (`exaggerating`); k scales all alike.
         """
-        if len(pictures) <= (most := max(components, moves)):
-            raise UserError(f"{len(pictures)} faces are too few for {most} components: ask for fewer components.")
-        import torch
+        k = self.usual if exaggeration is None else exaggeration
+        return (1 + k) * (features - self.mean) @ self.matrix
 
-        from s2f.signal.warping import landmark_spline
 
-        size, mean = pictures.shape[1], landmarks.mean(axis=0)
-        spline = landmark_spline(torch.from_numpy(mean).double(), size).numpy().astype(np.float32)
-        textures = logit(np.stack([_unwarped(*face, spline) for face in zip(pictures, landmarks - mean, strict=True)]))
-        texture_mean, texture_axes, painted = _components(textures, components)
-        _, landmark_axes, moved = _components(landmarks, moves)
-        target = np.hstack([painted, moved])
-        regression, reader = _ridge(features, target), _ridge(target, read)
-        return cls(
-            features.mean(axis=0),
-            analysis_by_synthesis(regression, reader, penalty * read.var(axis=0).sum()),
-            reader,
-            texture_mean,
-            texture_axes.astype(np.float16),
-            mean,
-            landmark_axes,
-            (spline @ landmark_axes.astype(np.float32)).reshape(-1, size, size, 2).astype(np.float16),
-        )
+@dataclass(frozen=True)
+class LinearDecoder:
+    """Draws frontal, evenly lit faces from features; arrays only, so that it is saved and loaded as it is."""
 
-    def coefficients(self, features: Features, exaggeration: float = 0.0) -> Coefficients:
-        """Coefficients of the faces that go with features v, true or predicted, exaggerated: v + k (v - mean)."""
-        return (1 + exaggeration) * (features - self.mean) @ self.synthesis
+    parts: Parts
+    synthesis: Synthesis
+
+    @property
+    def mean(self) -> Float64[np.ndarray, "dim"]:
+        """The feature of the mean face."""
+        return self.synthesis.mean
+
+    def coefficients(self, features: Features, exaggeration: float | None = None) -> Coefficients:
+        """Coefficients of the faces that go with features, see `Synthesis.coefficients`."""
+        return self.synthesis.coefficients(features, exaggeration)
 
     def landmarks(self, coefficients: Coefficients) -> Points:
         """The 68 landmarks of the faces with these coefficients, px."""
-        return self.landmark_mean + np.tensordot(coefficients[:, len(self.textures) :], self.landmark_axes, 1)
+        moved = coefficients[:, len(self.parts.textures) :]
+        return self.parts.landmark_mean + np.tensordot(moved, self.parts.landmark_axes, 1)
 
     def render(self, coefficients: Coefficients) -> Images:
         """The faces with these coefficients."""
-        images = np.empty((len(coefficients), *self.texture_mean.shape), dtype=np.uint8)
-        painted, moved = np.split(coefficients.astype(np.float32), [len(self.textures)], axis=1)
-        textures, flows = self.textures.astype(np.float32), self.flows.astype(np.float32)
+        mean, textures, _, _, flows = self.parts
+        images = np.empty((len(coefficients), *mean.shape), dtype=np.uint8)
+        painted, moved = np.split(coefficients.astype(np.float32), [len(textures)], axis=1)
+        textures, flows = textures.astype(np.float32), flows.astype(np.float32)
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
-            faces = self.texture_mean + np.tensordot(painted[part], textures, 1)
-            moves = np.tensordot(moved[part], flows, 1)
+            faces, moves = mean + np.tensordot(painted[part], textures, 1), np.tensordot(moved[part], flows, 1)
             for image, face, flow in zip(images[part], faces, moves, strict=True):
                 image[:] = picture(numpy_warping.warp(face, flow))
         return images
 
-    def draw(self, features: Features, exaggeration: float = 0.0) -> Images:
+    def draw(self, features: Features, exaggeration: float | None = None) -> Images:
         """The faces that go with features, true or predicted."""
         return self.render(self.coefficients(features, exaggeration))
 
     def arrays(self) -> dict[str, Shaped[np.ndarray, "..."]]:
         """All that it consists of, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return self.parts._asdict() | self.synthesis._asdict()
 
     @classmethod
-    def of(cls, arrays: dict[str, Shaped[np.ndarray, "..."]]) -> "LinearDecoder":
+    def of(cls, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> "LinearDecoder":
         """The decoder that consists of these `arrays`; others among them are left alone."""
-        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        return cls(*(kind(*(arrays[name] for name in kind._fields)) for kind in (Parts, Synthesis)))
+
+
+def parts(pictures: Images, landmarks: Points, textures: int, moves: int = MOVES) -> tuple[Parts, Coefficients]:
+    """Components of pictures, and the coefficients of these.
+
+    Args:
+        pictures: canonical pictures.
+        landmarks: of the pictures, px.
+        textures: number of components of the texture.
+        moves: number of components of the landmarks.
+
+    Raises:
+        UserError: for fewer pictures than components.
+    """
+    if len(pictures) <= (most := max(textures, moves)):
+        raise UserError(f"{len(pictures)} faces are too few for {most} components: ask for fewer components.")
+    import torch
+
+    from s2f.signal.warping import landmark_spline
+
+    size, mean = pictures.shape[1], landmarks.mean(axis=0)
+    spline = landmark_spline(torch.from_numpy(mean).double(), size).numpy().astype(np.float32)
+    unwarped = logit(np.stack([_unwarped(*face, spline) for face in zip(pictures, landmarks - mean, strict=True)]))
+    texture_mean, texture_axes, painted = _components(unwarped, textures)
+    _, landmark_axes, moved = _components(landmarks, moves)
+    flows = (spline @ landmark_axes.astype(np.float32)).reshape(-1, size, size, 2)
+    made = Parts(texture_mean, texture_axes.astype(np.float16), mean, landmark_axes, flows.astype(np.float16))
+    return made, np.hstack([painted, moved])
+
+
+class Regressions(NamedTuple):
+    """What pictures have to do with what networks read in them; each from numbers less their means."""
+
+    coefficients: Float64[np.ndarray, "dim coefficients"]  # from the feature of the true face
+    reader: Float64[np.ndarray, "coefficients dim"]  # to the feature of the picture
+    traits: Float64[np.ndarray, "coefficients traits"]  # to traits read in the picture
+
+    @classmethod
+    def fit(cls, faces: Features, coefficients: Coefficients, read: Features, traits: Traits) -> "Regressions":
+        """Learn from features of true faces, the coefficients of their canonical pictures, and what is read there."""
+        return cls(ridge(faces, coefficients), ridge(coefficients, read), ridge(coefficients, traits))
+
+
+def synthesis(
+    regressions: Regressions,
+    faces: Features,
+    traits: Traits,
+    predicted: Features,
+    penalty: float,
+    exaggeration: float,
+    emphasis: float,
+) -> Synthesis:
+    """Learn to draw predictions.
+
+    A drawing is to read as the prediction, exaggerated (`exaggerating`); its traits are to lie along the regression of
+    the true ones on that, and to vary among these people as much as the true ones do.
+
+    Args:
+        regressions: learned from the pictures of the same people.
+        faces: features of the true faces.
+        traits: of the true faces.
+        predicted: features predicted from the voices, held out.
+        penalty: of the squared distance from the coefficients of the regression, where the squared distance from the
+            feature counts in units of its variance, and so does that from each trait.
+        exaggeration: k, as far as faces vary as much.
+        emphasis: of directions in which faces vary little.
+    """
+    mean, away = faces.mean(axis=0), faces - faces.mean(axis=0)
+    spread, trait_spread = np.sqrt(away.var(axis=0).sum()), traits.std(axis=0)
+    stretch = exaggerating(away, predicted - mean, exaggeration, emphasis)
+    aim = (predicted - mean) @ stretch
+    leaning = ridge(aim, traits)
+    leaning *= trait_spread / (aim @ leaning).std(axis=0)
+    reads = np.hstack([regressions.reader / spread, regressions.traits / trait_spread])
+    wanted = np.hstack([np.eye(len(mean)) / spread, leaning / trait_spread])
+    matrix = stretch @ analysis_by_synthesis(regressions.coefficients, reads, wanted, penalty)
+    return Synthesis(mean, matrix / (1 + exaggeration), regressions.reader, np.asarray(exaggeration))
+
+
+def exaggerating(
+    faces: Features, predicted: Features, exaggeration: float, emphasis: float
+) -> Float64[np.ndarray, "dim dim"]:
+    """The matrix that exaggerates predictions, each direction by its own factor.
+
+    First the principal directions of faces are weighed by the power -emphasis of their variance: cosines of drawings
+    would else follow the few directions in which faces vary most. Then the principal directions of the predictions are
+    exaggerated by 1 + k, but none beyond the spread of true faces: sex, which voices tell of best, needs far less
+    than the rest.
+
+    Args:
+        faces: true features less their mean.
+        predicted: of the same people, less the same mean.
+        exaggeration: k.
+        emphasis: 0 leaves the directions as they are.
+    """
+    variance, directions = np.linalg.eigh(np.cov(faces.T))
+    # A direction without variance is weighed as one with a fiftieth of the mean.
+    weighing = directions * (variance / variance.mean() + 0.02) ** -emphasis @ directions.T
+    weighing *= np.sqrt(predicted.var(axis=0).sum() / (predicted @ weighing).var(axis=0).sum())
+    variance, directions = np.linalg.eigh(np.cov((predicted @ weighing).T))
+    true = np.square(faces @ directions).mean(axis=0)
+    factors = np.sqrt(true / np.maximum(variance, true / (1 + exaggeration) ** 2))
+    return weighing @ (directions * factors) @ directions.T
+
+
+def analysis_by_synthesis(
+    regression: Float64[np.ndarray, "dim coefficients"],
+    reader: Float64[np.ndarray, "coefficients numbers"],
+    wanted: Float64[np.ndarray, "dim numbers"],
+    penalty: float,
+) -> Float64[np.ndarray, "dim coefficients"]:
+    """The matrix S for which c = v S minimises |c reader - v wanted|^2 + penalty |c - v regression|^2, whatever v."""
+    missed = wanted - regression @ reader
+    return regression + np.linalg.solve(reader @ reader.T + penalty * np.eye(len(reader)), reader @ missed.T).T
 
 
 def logit(pictures: Shaped[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:
     """Pictures (0 to 255) as numbers without bounds."""
-    part = MARGIN + (1 - 2 * MARGIN) / 255 * pictures.astype(np.float32)
+    part = ((pictures.astype(np.float32) - DARKEST) / (LIGHTEST - DARKEST)).clip(MARGIN, 1 - MARGIN)
     return np.log(part / (1 - part))
 
 
 def picture(texture: Float32[np.ndarray, "*any"]) -> UInt8[np.ndarray, "*any"]:
-    """The inverse of `logit`; what lies beyond black and white is black and white."""
-    part = (1 / (1 + np.exp(-texture)) - MARGIN) / (1 - 2 * MARGIN)
-    return (255 * part.clip(0, 1)).round().astype(np.uint8)
-
-
-def analysis_by_synthesis(
-    regression: Float64[np.ndarray, "dim coefficients"], reader: Float64[np.ndarray, "coefficients dim"], penalty: float
-) -> Float64[np.ndarray, "dim coefficients"]:
-    """The matrix S for which c = v S minimises |c reader - v|^2 + penalty |c - v regression|^2, whatever v."""
-    missed = np.eye(len(regression)) - regression @ reader
-    return regression + np.linalg.solve(reader @ reader.T + penalty * np.eye(len(reader)), reader @ missed.T).T
+    """The inverse of `logit`."""
+    lightness = DARKEST + (LIGHTEST - DARKEST) * (0.5 + 0.5 * np.tanh(texture / 2))
+    return lightness.clip(0, 255).round().astype(np.uint8)
 
 
 def _components(
@@ -160,7 +262,7 @@ def _components(
     return mean, axes.reshape(count, *mean.shape), coefficients
 
 
-def _ridge(
+def ridge(
     inputs: Float[np.ndarray, "people _"], target: Float[np.ndarray, "people _"]
 ) -> Float64[np.ndarray, "inputs targets"]:
     """Ridge regression of numbers less their means; each target has the penalty that predicts left-out people best."""
@@ -168,7 +270,7 @@ def _ridge(
 
     scale = inputs.std(axis=0)
     model = RidgeCV(PENALTIES, alpha_per_target=True).fit((inputs - inputs.mean(axis=0)) / scale, target)
-    return (model.coef_ / scale).T
+    return (np.reshape(model.coef_, (-1, len(scale))) / scale).T  # flat for one target
 
 
 def _unwarped(

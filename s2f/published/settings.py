@@ -102,11 +102,13 @@ class Drawn(Measured):
 
     folder: str
     permutations: Count
-    folds: Folds
+    folds: NestedFolds
     gallery: Gallery
     components: Count
-    penalty: Positive
+    penalties: Annotated[list[Positive], Field(min_length=1)]
     exaggerations: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    emphases: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    judge_components: Count
     workers: Count
 
 
@@ -120,6 +122,7 @@ class Model(Measured):
     gallery: Gallery
     components: Count
     penalty: Positive
+    emphasis: Annotated[float, Field(ge=0)]
     exaggeration: Annotated[float, Field(ge=0, le=5)]
     recordings: Annotated[int, Field(ge=5)]
     length: Severities

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import tiny_models
 
-from s2f.heads import kept, ridge
+from s2f.heads import drawing, kept, ridge
 from s2f.models import speech2face
 from s2f.models.speech2face import Head, Speech2Face
 
@@ -17,7 +17,7 @@ def pairs(rng, people=60, size=16):
     pictures = rng.integers(60, 200, (people, size, size, 3), dtype=np.uint8)
     landmarks = rng.uniform(4, 12, (68, 2)) + rng.normal(0, 0.2, (people, 68, 2))
     age, female = 40 + 10 * signal[:, 0], signal[:, 1] > 0
-    return kept.Pairs(voice, faces, pictures, landmarks, faces, age, female, 30 + signal[:, 2])
+    return kept.Pairs(voice, faces, pictures, landmarks, faces, age, female, 30 + signal[:, 2], age)
 
 
 def test_the_head_is_the_regression_as_one_map(rng):
@@ -43,7 +43,7 @@ def test_what_is_written_draws_a_face(tiny, tmp_path, rng, spoken):
     held_out = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold))
     for name in ("campplus.onnx", "ge2e.onnx", speech2face.LIMITS):
         (tmp_path / name).write_bytes((tiny.folders["regression"] / name).read_bytes())
-    kept.write(tmp_path, known, fold, held_out, 5, 0.01)
+    kept.write(tmp_path, known, fold, held_out, drawing.Settings(5, [0.01], [1.0], [0.0], 5))
     speech2face.write_card(tmp_path, "regression", "60 invented people", True, 0.5, 2.0, tiny_models.RIGHT)
     system = Speech2Face.load(tmp_path)
     face = system.face(spoken(4))
