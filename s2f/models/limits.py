@@ -48,7 +48,7 @@ class Limits:
             clean: predictions for clean recordings, of which the domain is made.
             speakers: who speaks in each; the radius is taken from out-of-fold distances, a speaker in one fold.
             predicted: predictions for degraded and shortened recordings.
-            signs: what is known of each of these (`inference.Prediction.signs`); NaN where it cannot be.
+            signs: what is known of each of these (`speech2face.Prediction.signs`); NaN where it cannot be.
             errors: angle of each of these predictions to that of the clean recording (degrees).
         """
         from s2f.metrics.similarity import unit_rows  # SciPy, for which no drawing waits
