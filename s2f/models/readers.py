@@ -43,16 +43,20 @@ class Readers:
     ) -> "Readers":
         """Ridge regression of numbers, logistic regression of truth values; `people` says whose each prediction is.
 
-        A row whose trait is NaN does not count for that trait.
+        A row whose trait is NaN does not count for that trait. A trait known of fewer than ten people, or a label that
+        fewer than five have, is left out: too little to cross-validate with.
         """
         from sklearn.linear_model import LogisticRegression, RidgeCV
-        from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+        from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedGroupKFold, cross_val_predict
 
         linear = {}
         for name, trait in traits.items():
             known = np.isfinite(trait.astype(float))
             x, y, groups = features[known].astype(float), trait[known], people[known]
-            folds = list(GroupKFold(FOLDS).split(x, y, groups))
+            holders = [len(np.unique(groups[y == label])) for label in (False, True)] if y.dtype == bool else [FOLDS]
+            if len(np.unique(groups)) < 2 * FOLDS or min(holders) < FOLDS:
+                continue
+            folds = list((StratifiedGroupKFold if y.dtype == bool else GroupKFold)(FOLDS).split(x, y, groups))
             scale = x.std(axis=0).mean() + 1e-12  # one scale for all: the directions that vary most count most
             if y.dtype == bool:
                 strengths = {"C": 1 / PENALTIES}

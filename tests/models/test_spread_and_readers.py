@@ -71,3 +71,13 @@ def test_a_probability_is_that_of_new_people(rng):
     age = np.where(unknown, np.nan, 3 * features_known[:, 1])
     value, *_ = Readers.fit(features_known, {"age": age}, np.arange(1500)).number("age", np.array([0.0, 1.0, 0.0]))
     assert value == pytest.approx(3, abs=0.01)
+
+
+def test_traits_of_too_few_people_are_left_out(tmp_path, rng):
+    features, people = rng.normal(size=(30, 4)), np.arange(30)
+    few = np.where(people < 3, 40.0, np.nan)
+    labels = {"female": people < 4, "male": people < 15}
+    Readers.fit(features, {"age": few, "skin": features[:, 0], **labels}, people).save(tmp_path / "readers")
+    assert set(Readers.load(tmp_path / "readers").linear) == {"skin", "male"}
+    Readers.fit(features[:3], {"age": features[:3, 0]}, people[:3]).save(tmp_path / "none")
+    assert Readers.load(tmp_path / "none").number("age", features[0]) is None
