@@ -306,11 +306,13 @@ class Face:
     def uncertainty(self) -> str:
         """In a few sentences, how far the face depends on the quality of the recording."""
         (median, high), (same, others), prediction = self.error, self.yardstick, self.prediction
+        pairs = {"two recordings of one speaker": same, "those of two speakers": others}
+        apart = [f"{whose} lie {angle:.0f} degrees apart" for whose, angle in pairs.items() if math.isfinite(angle)]
         sentences = [
             f"From {prediction.seconds:.1f} s of speech. Recordings like this one move the face by about {median:.0f} "
-            f"degrees (one in ten by more than {high:.0f}) from that of a clean recording of the same words, where two "
-            f"recordings of one speaker lie {same:.0f} degrees apart and those of two speakers {others:.0f}. So it was "
-            "among the speakers of this study; how far it is to the true face is another matter."
+            f"degrees (one in ten by more than {high:.0f}) from that of a clean recording of the same words"
+            f"{', where ' if apart else ''}{' and '.join(apart)}. So it was among the speakers of this study; how far "
+            "it is to the true face is another matter."
         ]
         if self.measures:
             width = max((high - low) / low for low, high in self.measures.values())

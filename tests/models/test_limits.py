@@ -86,8 +86,17 @@ def test_limits_are_read_back(fitted, tmp_path):
     np.testing.assert_array_equal(loaded.drawn_back(far), fitted.drawn_back(far))
 
 
+def test_speakers_of_one_recording_each_have_limits_too(tmp_path):
+    rng = np.random.default_rng(2)
+    clean, worse = predictions(rng, 20), predictions(rng, 60)
+    signs = rng.normal(size=(60, 2))
+    Limits.fit(clean, np.arange(20), worse, signs, np.abs(signs[:, 0])).save(tmp_path / "limits.safetensors")
+    loaded = Limits.load(tmp_path / "limits.safetensors")
+    assert np.isnan(loaded.same_speaker) and loaded.two_speakers > 0
+
+
 def test_another_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no file of weights"):
+    with pytest.raises(UserError, match="no file of arrays"):
         Limits.load(tmp_path / "none.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="not a safetensors file"):
