@@ -84,8 +84,8 @@ def test_models_are_those_of_the_study_that_is_named(models, recording, tmp_path
 def test_it_says_how_often_such_a_face_is_right_and_among_how_many(size, chance, models, tmp_path):
     measured = {f"recall_at_10_of_{size}": RECALL | {"chance": chance}, "gallery": {"faces": 400, "size": size}}
     (tmp_path / "retrieval.json").write_text(json.dumps(measured))
-    said = cli.reliability(Card.load(models), tmp_path)
-    assert f"first 10 of {size} in 31% of cases (95 % interval 27% to 35%; by chance {chance:.0%})" in said
+    sentence = cli.reliability(Card.load(models), tmp_path)
+    assert f"first 10 of {size} in 31% of cases (95 % interval 27% to 35%; by chance {chance:.0%})" in sentence
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_it_says_how_often_such_a_face_is_right_and_among_how_many(size, chance,
 )
 def test_a_result_that_is_none_is_one_sentence(text, models, tmp_path):
     (tmp_path / "retrieval.json").write_text(text)
-    said = cli.reliability(Card.load(models), tmp_path)
-    assert "not known" in said and "retrieval.json" in said
+    sentence = cli.reliability(Card.load(models), tmp_path)
+    assert "not known" in sentence and "retrieval.json" in sentence
 
 
 @pytest.mark.parametrize("out", ["face.jpg", "nowhere/face.png"])

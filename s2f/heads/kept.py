@@ -1,6 +1,6 @@
-"""A model to keep: head, decoder and all that is said of a face, learned from everybody, for `speech2face` to read.
+"""A model to keep: head, decoder and readers of traits, learned from everybody, for `speech2face` to read.
 
-What is said of how far a face can be trusted rests on out-of-fold predictions: by heads that have not learned from the
+How far a face can be trusted is estimated from out-of-fold predictions: by heads that have not learned from the
 person.
 """
 

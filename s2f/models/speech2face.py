@@ -53,7 +53,7 @@ class Card:
     learned_from: str  # such as "the voices and faces of 1,500 people of a synthetic world"
     real: bool  # whether these are real people
     crop_seconds: int | float  # length of a training recording; less speech is repeated
-    exaggeration: int | float  # of the faces that are drawn where none is asked for
+    exaggeration: int | float  # of the faces that are drawn unless another is given
     right: Mapping[str, int | float] | None  # `RIGHT`; None where the results of the study say it
     files: Mapping[str, str]  # digest of each file
 

@@ -13,7 +13,7 @@ would need.
     pictures         rows of faces and spectrograms
     protocols        matching, verification and retrieval by stratum
     remedies         what a remedy does, by group and by language
-    repeats          one speaker heard again
+    repeats          several recordings of one speaker
     runs             trainings compared with one reference
     scores           learning curves, confusion matrices, recall curves
     space            maps of the feature space, exaggerated faces, failures

@@ -60,13 +60,13 @@ IMPORTS = sorted((STUDY / "samples" / "figures").glob("*.dvc"))
 def test_imports_are_pinned_and_never_pushed():
     assert [path.stem for path in IMPORTS] == sorted(set(published.SETS.values()))
     for path in IMPORTS:
-        told = YAML(typ="safe", pure=True).load(path.read_text())
-        (source,), (out,) = told["deps"], told["outs"]
+        pin = YAML(typ="safe", pure=True).load(path.read_text())
+        (source,), (out,) = pin["deps"], pin["outs"]
         assert source["path"] == f"figures/{path.stem}" and source["repo"]["url"] == published.REPOSITORY
         assert (
             re.fullmatch(r"[0-9a-f]{40}", source["repo"]["rev"]) and source["repo"]["rev"] == source["repo"]["rev_lock"]
         )
-        assert out == {"path": path.stem, "push": False} and told["frozen"]
+        assert out == {"path": path.stem, "push": False} and pin["frozen"]
 
 
 def test_dvc_pull_fetches_the_samples_where_the_study_looks_for_them(tmp_path, monkeypatch):
@@ -84,8 +84,8 @@ def test_dvc_pull_fetches_the_samples_where_the_study_looks_for_them(tmp_path, m
     subprocess.run([*git, "commit", "--quiet", "--message", "samples"], cwd=theirs, check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], cwd=theirs, check=True, capture_output=True, text=True).stdout
     for path in (outer / "samples" / "figures").glob("*.dvc"):
-        told = re.sub(r"(rev|rev_lock): \w{40}", rf"\1: {head.strip()}", path.read_text())
-        path.write_text(told.replace(published.REPOSITORY, str(theirs)))
+        text = re.sub(r"(rev|rev_lock): \w{40}", rf"\1: {head.strip()}", path.read_text())
+        path.write_text(text.replace(published.REPOSITORY, str(theirs)))
     subprocess.run(["dvc", "pull", "--quiet"], cwd=outer / "samples", check=True)
     monkeypatch.delenv(published.VARIABLE, raising=False)
     there = published.place(outer / "samples")
@@ -134,12 +134,12 @@ def test_what_does_not_fit_is_named_on_this_machine_and_counted_in_the_results(t
     assert set(rejected.index) == {"name", "no speech", "no face"} and len(rejected) == 3
     assert rejected.at["name", "item"] == "odd name"
     assert silent in rejected.at["no speech", "item"] and faceless in rejected.at["no face", "item"]
-    told = (output.results / "features.json").read_text()
-    counted = {name: part["set_aside"] for name, part in json.loads(told).items()}
+    text = (output.results / "features.json").read_text()
+    counted = {name: part["set_aside"] for name, part in json.loads(text).items()}
     assert counted == {
         "avspeech": {"name": 1, "no speech": 1, "no face": 1}, "voxceleb": {}, "assistants": {},
     }  # fmt: skip
-    assert not any(stem in told for stem in ("odd name", silent, faceless, *CELEBRITIES))
+    assert not any(stem in text for stem in ("odd name", silent, faceless, *CELEBRITIES))
 
 
 # Nothing private in Git
