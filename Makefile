@@ -1,6 +1,7 @@
-# make repro   run the whole study and say where the report is
+# make repro   run the whole study, say whether its numbers are those in Git and where the report is
 # make repro-published   run the study of real voices and faces on the samples in S2F_PUBLISHED (studies/published)
 # make repro-published-corpus   the chain of the default study on the same samples (studies/published_corpus)
+# make pull    what another person computed, from the DVC remote that was added (README.md)
 # make test    lint, then the tests
 # make lint    ruff, the layers of the library, notebooks without outputs
 # make bench   time the fast paths beside the plain ones, for docs/performance.md
@@ -24,6 +25,8 @@ BIN := $(ENVIRONMENT)/bin
 # Stages and notebooks start `python`, `dvc` and `jupyter` by name. Without bytecode, which containers often forbid, each of
 # ten kernels would compile torch and its like again: 12 s a stage instead of 4 s.
 RUN := PYTHONDONTWRITEBYTECODE= PYTHONUTF8=1 PATH=$(call quote,$(BIN)):"$$PATH"
+# Where Git does not track the study (an unpacked archive, a folder inside another repository that ignores it) DVC has to know.
+scm = git ls-files --error-unmatch dvc.yaml >/dev/null 2>&1 || $(RUN) dvc config --local core.no_scm true
 # DVC and uv want a home, DVC the name of the user; a container may have neither (docker run --user 4321).
 ifeq ($(shell test -w "$$HOME" && echo yes),)
 export HOME := $(CURDIR)/scratch/home
@@ -31,21 +34,32 @@ endif
 export LOGNAME ?= user
 
 .NOTPARALLEL:
-.PHONY: repro repro-published repro-published-corpus test lint bench lab app env samples scm lock clean
+.PHONY: repro repro-published repro-published-corpus pull test lint bench lab app env samples lock clean
 
-repro: env scm
+repro: env
+	@$(scm)
 	$(RUN) python -m s2f.study.config params.yaml
 	$(RUN) dvc repro
 	@$(RUN) python -m s2f.study.notebook index
+	@$(RUN) s2f compare || true
 	@echo "The report: $(CURDIR)/results/report.html"
 
-repro-published: samples scm
+repro-published: samples
+	@cd studies/published && { $(scm); }
 	cd studies/published && $(RUN) S2F_PUBLISHED=$(call quote,$(SAMPLES)) dvc repro
 	@echo "The tables: $(CURDIR)/studies/published/results, the notebooks: $(CURDIR)/studies/published/build/run/index.html"
 
-repro-published-corpus: samples scm
+repro-published-corpus: samples
+	@cd studies/published_corpus && { $(scm); }
 	cd studies/published_corpus && $(RUN) S2F_PUBLISHED=$(call quote,$(SAMPLES)) dvc repro
 	@echo "The report: $(CURDIR)/studies/published_corpus/results/report.html"
+
+# Without a remote, DVC names each file that is missing.
+pull: env
+	@test -n "$$($(RUN) dvc remote list)" || { \
+		echo "s2f: there is no remote to pull from: name one with dvc remote add -d shared PLACE (README.md)." >&2; exit 1; }
+	$(RUN) dvc pull
+	@$(RUN) python -m s2f.study.notebook index
 
 # The tests of a file share what they made; the longest file comes first.
 test: lint
@@ -77,10 +91,6 @@ samples:
 		echo "s2f: $${S2F_PUBLISHED:-studies/published/samples} does not hold the published samples: set S2F_PUBLISHED to a clone of" \
 			"https://github.com/speech2face/speech2face.github.io (studies/published/README.md)." >&2; exit 1; }
 	@PYTHON=$(call quote,$(PYTHON)) UV=$(call quote,$(UV)) sh .ci/environment $(call quote,$(ENVIRONMENT)) published
-
-# Where Git does not track the study (an unpacked archive, a folder inside another repository that ignores it) DVC has to be told.
-scm: env
-	@git ls-files --error-unmatch dvc.yaml >/dev/null 2>&1 || $(RUN) dvc config --local core.no_scm true
 
 lock:
 	echo '# Exact versions for Python 3.11 and newer, solved from the ranges in pyproject.toml by: make lock' > $@.tmp

@@ -1,5 +1,5 @@
 """The commands: `s2f face` draws the face that goes with a recording, `s2f run` tries a notebook with other settings,
-`s2f check` says what is here.
+`s2f compare` says whether a run reproduced another, `s2f check` what is here.
 
 torch and the models take seconds to import, so each command imports them when it runs.
 """
@@ -213,6 +213,23 @@ def _parameter(given: str) -> tuple[str, Any]:
     except YAMLError:
         pass
     raise UserError(f"-p {given!r} is not NAME=VALUE with a value as in params.yaml: mend it.")
+
+
+@app.command()
+def compare(
+    reference: Annotated[str, typer.Argument(help="A commit, or a folder of results.")] = "HEAD",
+    study: Annotated[Path | None, typer.Option(help="Its folder; default: the study of the working folder.")] = None,
+) -> None:
+    """Say whether the numbers of a study reproduce a reference, by default those in Git; exit code 1 if they do not."""
+    with refusing():
+        here = paths.study(study)
+
+        from s2f.report import compare as comparing
+
+        found = comparing.with_reference(here, reference)
+    typer.echo("\n".join([found.verdict, *found.reasons, "", *found.details]))
+    if not found.reproduced:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -181,6 +181,78 @@ def test_results_are_strict_json_and_answer_the_ledger(finished):
     assert "robustness" in answered
 
 
+def test_the_run_is_recorded_and_compared(finished):
+    """The tiny study is in no Git, so there is nothing to compare it with but itself."""
+    made = json.loads((finished / "results" / "run.json").read_text())
+    assert set(made) == {"commit", "machine", "minutes", "parameters", "threads", "versions"}
+    assert made["parameters"] == config.read(TINY) and set(made["minutes"]) == PAGES - {"90_report"}
+    process = start(finished, "s2f", "compare", "results")
+    output, _ = process.communicate()
+    assert process.returncode == 0 and output.startswith("Reproduced: "), output
+    assert f"Machine: {made['machine']}\n" in output
+    process = start(finished, "s2f", "compare")
+    output, _ = process.communicate()
+    assert process.returncode == 2 and "neither a folder nor a commit" in output
+
+
+# ---- DVC as its users use it: the commands of the README
+
+
+@pytest.fixture
+def committed(study):
+    """The finished study with everything in Git that belongs there."""
+    git(study, "add", ".")
+    git(study, "commit", "--quiet", "--message", "results")
+    return study
+
+
+def git(root, *arguments):
+    name = ("-c", "user.name=s2f", "-c", "user.email=s2f@example.org")
+    return subprocess.run(
+        ["git", *name, *arguments], cwd=root, env=environment(root), check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_metrics_are_the_headlines_alone(finished):
+    headlines = json.loads((finished / "results" / "metrics.json").read_text())
+    lines = dvc(finished, "metrics", "show").stdout.splitlines()
+    assert 1 <= len(lines) <= 3 and max(map(len, lines)) < 2000
+    shown = json.loads(dvc(finished, "metrics", "show", "--json").stdout)
+    assert shown[""]["data"] == {"results/metrics.json": {"data": headlines}}
+
+
+def test_plots_are_shown(study):
+    dvc(study, "plots", "show", "--json")
+    page = dvc(study, "plots", "show").stdout.strip()
+    text = Path(page.removeprefix("file://")).read_text()
+    assert all(title in text for title in ("The true face among the first k", "True age band", "validation (degrees)"))
+
+
+def test_an_experiment_changes_one_setting_and_shows_what_came_of_it(committed):
+    git(committed, "config", "user.name", "s2f")
+    git(committed, "config", "user.email", "s2f@example.org")
+    done = dvc(committed, "exp", "run", "-S", "train.loss=cosine_only", "train")
+    assert ran(done) == ["source", "train"]
+    assert git(committed, "diff", "--numstat", "params.yaml").split()[:2] == ["1", "1"]
+    settings = json.loads(dvc(committed, "params", "diff", "--json").stdout)
+    assert settings == {"params.yaml": {"train.loss": {"old": "paper", "new": "cosine_only"}}}
+    header, *rows = dvc(committed, "exp", "show", "--only-changed", "--csv").stdout.splitlines()
+    assert "train.loss" in header and len(header.split(",")) < 100
+    assert any("cosine_only" in row for row in rows)
+
+
+def test_a_second_person_gets_everything_and_computes_nothing(committed, tmp_path):
+    clone = tmp_path / "clone"
+    dvc(committed, "remote", "add", "-d", "shared", str(tmp_path / "store"))
+    git(committed, "commit", "--quiet", "-m", "A remote", ".dvc/config")
+    dvc(committed, "push")
+    git(committed, "clone", "--quiet", ".", str(clone))
+    dvc(clone, "pull")
+    assert "up to date" in dvc(clone, "status").stdout
+    assert ran(dvc(clone, "repro")) == []
+    assert (clone / "results" / "report.html").read_bytes() == (committed / "results" / "report.html").read_bytes()
+
+
 # ---- what runs again
 
 

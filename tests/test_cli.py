@@ -317,3 +317,26 @@ def test_run_says_where_the_executed_notebook_and_its_page_are(small_study):
 @pytest.mark.parametrize("given", ["steps", "=3", "steps=[1", "stps=3"])
 def test_run_refuses_what_is_no_parameter(given, small_study):
     refused_in_one_sentence(run("run", "40_prints", "--study", small_study, "-p", given), given.partition("=")[0])
+
+
+# ---- compare
+
+
+def test_compare_gives_its_verdict_first_and_as_exit_code(small_study, tmp_path):
+    def results(folder, value):
+        folder.mkdir(parents=True)
+        row = {"value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.1}
+        (folder / "retrieval.json").write_text(json.dumps({"shares": {"recall_at_10": row}}))
+        return folder
+
+    results(small_study / "results", 0.5)
+    same, other = results(tmp_path / "same", 0.5), results(tmp_path / "other", 0.9)
+    result = run("compare", same, "--study", small_study)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == (
+        "Reproduced: 1 of 1 numbers within their intervals, all 1 conclusions the same."
+    )
+    result = run("compare", other, "--study", small_study)
+    assert result.exit_code == 1 and result.stdout.startswith("Not reproduced: 0 of 1 numbers")
+    assert "recall_at_10 is 0.5 for 0.9 [0.8, 1]" in result.stdout
+    refused_in_one_sentence(run("compare", "nowhere", "--study", small_study), "nowhere")

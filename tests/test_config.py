@@ -1,20 +1,22 @@
 """params.yaml: every key is checked by name, before anything runs."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from hypothesis import given
 from hypothesis import strategies as st
+from repository import ROOT
 from ruamel.yaml import YAML
 
 from s2f.study import config
 from s2f.study.paths import UserError
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
+PARAMS = ROOT / "params.yaml"
 
 
 def write(tmp_path, change):
@@ -28,6 +30,27 @@ def write(tmp_path, change):
 
 def test_the_default_study_is_valid():
     config.check(PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        (PARAMS, "train.loss=cosine_only"),
+        (PARAMS, "ablations.full.seconds=6.0"),
+        (ROOT / "tests" / "tiny" / "params.yaml", "train.loss=cosine_only"),
+        (ROOT / "studies" / "template" / "params.yaml", "face_model.feature=small"),
+        (ROOT / "studies" / "published_corpus" / "params.yaml", "train.steps=7"),
+        (ROOT / "studies" / "published" / "params.yaml", "ours.folds=7"),
+    ],
+)
+def test_a_setting_of_an_experiment_changes_one_line(path, change, tmp_path):
+    """`dvc exp run -S` writes the whole file anew, so it must be in the form in which DVC writes."""
+    before = path.read_text()
+    shutil.copy(path, tmp_path / "params.yaml")
+    apply_overrides(str(tmp_path / "params.yaml"), [change])
+    lines = zip(before.splitlines(), (tmp_path / "params.yaml").read_text().splitlines(), strict=True)
+    ((old, new),) = [(old, new) for old, new in lines if old != new]
+    assert new.split("#")[0].split(": ")[1].strip() == change.partition("=")[2]
 
 
 def test_the_runs_of_the_ablations_are_checked(tmp_path):

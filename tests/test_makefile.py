@@ -24,7 +24,7 @@ elif "-e" in sys.argv:
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: s2f\\nVersion: 0.1.0\\n")
     (info / "direct_url.json").write_text(json.dumps({{"url": Path.cwd().as_uri(), "dir_info": {{"editable": True}}}}))
-    for name in ("dvc", "jupyter"):
+    for name in ("dvc", "jupyter", "s2f"):
         program = venv / "bin" / name
         program.write_text('#!/bin/sh\\necho "{{}} $PWD $@ [$S2F_PUBLISHED]" >> "$LOG"\\n'.format(name))
         program.chmod(0o755)
@@ -174,6 +174,29 @@ def test_dvc_works_without_git_where_git_does_not_track_the_study(checkout, make
     ]
     subprocess.run([*git, "add", "-f", "inner/dvc.yaml"], check=True)
     assert not [call for call in make(tmp_path / "inner", "repro")[2] if "no_scm" in call]
+
+
+def test_a_run_ends_with_the_comparison_which_does_not_fail_it(checkout, make):
+    folder = checkout("checkout")
+    assert make(folder, "env")[0] == 0
+    compare = folder / ".venv" / "bin" / "s2f"
+    compare.write_text(f"{compare.read_text()}echo Not reproduced\nexit 1\n")
+    code, output, calls = make(folder, "repro")
+    assert code == 0, output
+    assert calls[-1] == f"s2f {folder} compare []" and "Not reproduced\n" in output
+
+
+def test_nothing_is_pulled_without_a_remote(checkout, make):
+    folder = checkout("checkout")
+    code, output, calls = make(folder, "pull")
+    assert code != 0 and "there is no remote to pull from: name one with dvc remote add -d shared PLACE" in output
+    assert calls[-1] == f"dvc {folder} remote list []"
+
+    dvc = folder / ".venv" / "bin" / "dvc"
+    dvc.write_text(f'{dvc.read_text()}[ "$1" = pull ] || echo "shared ../store"\n')
+    code, output, calls = make(folder, "pull")
+    assert code == 0, output
+    assert calls[-1] == f"dvc {folder} pull []"
 
 
 def test_jupyterlab_gets_the_options_that_make_was_given(checkout, make):

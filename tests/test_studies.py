@@ -1,5 +1,6 @@
 """Studies beside the default one: their chains are made of the same notebooks, and nothing of real people gets out."""
 
+import configparser
 import json
 import os
 import re
@@ -69,6 +70,14 @@ def test_nothing_of_real_people_goes_into_the_cache():
         for out in [*stage["outs"], *stage.get("metrics", [])]:
             (settings,) = out.values()
             assert settings["cache"] is False, name
+
+
+@pytest.mark.parametrize("name", ["published", "published_corpus"])
+def test_what_is_made_of_real_people_has_no_remote(name):
+    """Each is a DVC project of its own, so that no push of the default study reaches it."""
+    settings = configparser.ConfigParser()
+    settings.read(STUDIES / name / ".dvc" / "config")
+    assert not settings.has_option("core", "remote") and settings.sections() == ["core"]
 
 
 def test_of_real_people_only_tables_are_tracked():
@@ -173,7 +182,7 @@ def test_your_own_data_goes_through_the_chain_to_a_report(tmp_path):
     assert len(corpus.people) == 25 and len(corpus.clips) == 35 and corpus.truth is None
     assert list(corpus.rejected["kind"]) == ["photograph", "person"]
     numbers = {path.stem: json.loads(path.read_text()) for path in (mine / "results").glob("*.json")}
-    assert set(numbers) == {name for name in stages("template") if name != "source"}
+    assert set(numbers) == {*stages("template"), "metrics", "run"} - {"source"}
     page = (mine / "results" / "report.html").read_text()
     assert "data:image/webp" in page and str(escape(settings["report"]["title"])) in page
     assert (mine / "results" / "datasheet.md").is_file() and (mine / "results" / "model_card.md").is_file()

@@ -7,7 +7,6 @@
 import ast
 import base64
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from s2f.report.compare import Comparison
 from s2f.report.ledger import Entry, Experiment, Group, Ledger
 from s2f.study import pages, provenance
 from s2f.study.paths import UserError, replacing, write_json
@@ -102,15 +102,6 @@ class Section(NamedTuple):
     def speakers(self) -> list[int]:
         """The numbers of speakers behind its rows."""
         return sorted({int(row.n_speakers) for table in self.tables for row in table.rows if row.n_speakers})
-
-
-def load_results(folder: Path) -> dict:
-    """All results/*.json but the report itself, by name."""
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.json"))
-        if path.stem != "report"
-    }
 
 
 def lookup(results: dict, key: str, complete: bool = True):
@@ -314,6 +305,7 @@ def write(
     speakers: str,
     complete: bool = True,
     output: Path | None = None,
+    compared: Comparison | None = None,
 ) -> None:
     """Write report.json, report.html, model_card.md and datasheet.md.
 
@@ -325,6 +317,7 @@ def write(
         speakers: a sentence on whose voices the study has heard.
         complete: whether results or figures that are not there are errors; if not, what rests on them is left out.
         output: the folder where they go (default: `folder`).
+        compared: this run beside the one in Git, which the page alone shows.
     """
     shown, left_out = covered(ledger, results, folder / "figures", complete)
     rows = ledger_rows(shown, results)
@@ -350,7 +343,7 @@ def write(
     data = {"data": lookup(results, "data", complete), "synthetic": synthetic(results)}
     sheet = _environment(html=False).get_template("datasheet.md.j2")
     texts = {
-        "report.html": _page(content, shown, rows, folder),
+        "report.html": _page(content | {"compared": compared}, shown, rows, folder),
         "model_card.md": model_card(content | {"metrics": list(groups), "served": served(groups)}),
         "datasheet.md": sheet.render(content, **data),
     }

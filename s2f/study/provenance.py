@@ -1,12 +1,16 @@
 """What results were made by: the commit of the code, the machine, the versions."""
 
+import json
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
 import s2f
+from s2f.study import config, surroundings
+from s2f.study.paths import Study
 
 PACKAGES = ("s2f", "numpy", "torch")
 # What a study makes changes with every run, and says nothing of the code.
@@ -34,6 +38,18 @@ def commit() -> str:
 def differs(file: Path) -> bool:
     """Whether Git tracks this file with another content; False where there is no Git."""
     return bool(_git(file.parent, "status", "--porcelain", "--", file.name))
+
+
+def resolved(folder: Path, revision: str) -> str:
+    """The full name of a commit in the checkout around a folder; empty where there is no such commit, or no Git."""
+    return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
+
+
+def committed(folder: Path, commit: str, place: str) -> dict[str, str]:
+    """The JSON and YAML files that Git holds at a place in a folder, such as `results/`: their texts, by path."""
+    names = _git(folder, "ls-tree", "--name-only", commit, place).splitlines()
+    files = [name for name in names if name.endswith((".json", ".yaml"))]
+    return {name: _git(folder, "show", f"{commit}:./{name}") for name in files}
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -73,3 +89,29 @@ def versions() -> str:
     """Python, and the packages that the numbers depend on."""
     found = (f"{name} {metadata.version(name)}" for name in PACKAGES)
     return ", ".join([f"Python {platform.python_version()}", *found])
+
+
+def record(study: Study) -> dict:
+    """What a run was made by, for results/run.json: all that may make its numbers differ from those of another.
+
+    Returns:
+        `commit` and `machine` in words, `parameters` as in params.yaml, `threads` of a stage whose section names none,
+        `versions` of Python and of all packages that s2f asks for, and `minutes` of each executed notebook.
+    """
+    requirements = [re.match(r"[\w.-]+", line)[0] for line in metadata.requires("s2f") if "extra ==" not in line]
+    versions = {"Python": platform.python_version(), "s2f": metadata.version("s2f")}
+    for name in sorted(requirements):
+        versions[name] = metadata.version(name)
+    minutes = {}
+    for path in sorted((study.build / "run").glob("*.ipynb")):
+        executed = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
+        if executed.get("duration"):  # none while it runs
+            minutes[path.stem] = executed["duration"] / 60
+    return {
+        "commit": commit(),
+        "machine": machine(),
+        "minutes": minutes,
+        "parameters": config.read(study.params),
+        "threads": surroundings.THREADS,
+        "versions": versions,
+    }

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from s2f.report import compare
+from s2f.report.compare import Run
+from s2f.report.headlines import load_results
 from s2f.report.ledger import Ledger
-from s2f.report.page import CAVEAT, gaps, ledger_rows, load_results, lookup, number, printed, source, write
+from s2f.report.page import CAVEAT, gaps, ledger_rows, lookup, number, printed, source, write
 from s2f.study.paths import UserError
 
 SPEAKERS = "The speakers are synthetic."
@@ -254,6 +257,16 @@ def test_the_card_and_the_json_have_the_numbers_of_the_page(folder, ledger, resu
     assert list(shown.values()) == ["angles.angle", 50, "evaluate.angle.mean", 0.5, 0.8]
     assert report["headlines"] == ["angles.angle", "search.recall"]
     assert load_results(folder) == {}  # the report is no result that a report reads
+
+
+def test_the_page_alone_shows_the_run_beside_the_one_in_git(folder, ledger, results):
+    other = json.loads(json.dumps(results))
+    other["retrieval"]["recall"]["value"] = 0.5
+    compared = compare.compare(Run("this run", results, {}, {}), Run("HEAD", other, {}, {}))
+    write(folder, ledger, results, "A study", SPEAKERS, compared=compared)
+    page, report = (folder / "report.html").read_text(), (folder / "report.json").read_text()
+    assert compared.verdict in page and "retrieval.recall.value: 0.109 for 0.5 [0.1, 0.12]" in page
+    assert "half widths" in page and "half widths" not in report
 
 
 def test_what_is_missing_is_an_error_in_a_complete_study(folder, ledger, results):
