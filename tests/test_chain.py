@@ -184,7 +184,7 @@ def test_results_are_strict_json_and_answer_the_ledger(finished):
 def test_the_run_is_recorded_and_compared(finished):
     """The tiny study is in no Git, so there is nothing to compare it with but itself."""
     made = json.loads((finished / "results" / "run.json").read_text())
-    assert set(made) == {"commit", "machine", "minutes", "parameters", "threads", "versions"}
+    assert set(made) == {"code", "commit", "machine", "minutes", "parameters", "threads", "versions"}
     assert made["parameters"] == config.read(TINY) and set(made["minutes"]) == PAGES - {"90_report"}
     process = start(finished, "s2f", "compare", "results")
     output, _ = process.communicate()

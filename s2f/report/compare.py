@@ -14,7 +14,9 @@ Under that model two things are as good as impossible, each with probability `FA
 * that more than `allowed` of the numbers lie outside. Numbers of one file come from the same predictions, so in the
   worst case they are outside together: each file counts as one, with the share of its numbers; the count is binomial.
 
-What training cannot change must be equal: settings (seeds, threads and the like aside), and counts of people and clips.
+What training cannot change must be equal: settings (seeds, threads and the like aside), and counts of people, clips and
+weights. Only these tell a run whose fault moves the numbers by less than another training does. Which notebooks have
+other code is shown beside them.
 """
 
 import json
@@ -38,7 +40,7 @@ FALSE_ALARM = 0.01  # of each of the two tests
 FREE = {"seed", "seeds", "threads", "workers", "precision", "checkpoint_minutes"}
 WORDS = "report"
 SAMPLE = "data.seed"  # another one draws other speakers
-COUNTED = ("data", "features", "predict")  # results that count people, clips and the like
+COUNTED = ("data", "features", "train", "predict")  # results that count people, clips, weights and the like
 SHOWN = 10  # departures
 RECORD = "run.json"
 
@@ -285,16 +287,21 @@ def _sentences(before: dict, here: dict) -> Sentences:
 
 
 def _made(before: dict, here: dict) -> dict[str, tuple[str, str]]:
-    """What both runs were made by, in words: reference, here."""
+    """What both runs were made by, in words: reference, here. Of the versions, those that differ."""
+    code = [name.removeprefix("code.") for name, *_ in _differences(before, here) if name.startswith("code.")]
+    differ = [name.removeprefix("versions.") for name, *_ in _differences(before, here) if name.startswith("versions.")]
 
     def in_words(made: dict) -> dict[str, str]:
         if not made:
             return {}
-        versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+        versions = made["versions"]
+        shown = ", ".join(f"{name} {versions[name]}" for name in differ) if differ else f"{len(versions)} packages"
         minutes = f"{sum(made['minutes'].values()):.0f} in {len(made['minutes'])} notebooks"
-        return {"Commit": made["commit"], "Machine": made["machine"], "Versions": versions, "Minutes": minutes}
+        return {"Commit": made["commit"], "Machine": made["machine"], "Versions": shown, "Minutes": minutes}
 
     old, new = in_words(before), in_words(here)
+    if code:
+        old["Code"] = new["Code"] = f"differs in {', '.join(code)}"
     return {name: (old.get(name, "not recorded"), new.get(name, "not recorded")) for name in new | old}
 
 

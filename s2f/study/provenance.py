@@ -10,7 +10,7 @@ from pathlib import Path
 
 import s2f
 from s2f.study import config, surroundings
-from s2f.study.paths import Study
+from s2f.study.paths import Study, md5
 
 PACKAGES = ("s2f", "numpy", "torch")
 # What a study makes changes with every run, and says nothing of the code.
@@ -95,8 +95,9 @@ def record(study: Study) -> dict:
     """What a run was made by, for results/run.json: all that may make its numbers differ from those of another.
 
     Returns:
-        `commit` and `machine` in words, `parameters` as in params.yaml, `threads` of a stage whose section names none,
-        `versions` of Python and of all packages that s2f asks for, and `minutes` of each executed notebook.
+        `commit` and `machine` in words; `code`, the digest of each notebook with all that it reaches; `parameters` as
+        in params.yaml; `threads` of a stage whose section names none; `versions` of Python and of all packages that
+        s2f asks for; `minutes` of each executed notebook.
     """
     requirements = [re.match(r"[\w.-]+", line)[0] for line in metadata.requires("s2f") if "extra ==" not in line]
     versions = {"Python": platform.python_version(), "s2f": metadata.version("s2f")}
@@ -108,6 +109,7 @@ def record(study: Study) -> dict:
         if executed.get("duration"):  # none while it runs
             minutes[path.stem] = executed["duration"] / 60
     return {
+        "code": {path.stem: md5(path) for path in sorted((study.build / "src").glob("*.ipynb"))},
         "commit": commit(),
         "machine": machine(),
         "minutes": minutes,

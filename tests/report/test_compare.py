@@ -153,6 +153,14 @@ def test_counts_must_be_equal_and_other_numbers_without_an_interval_need_not(ref
     assert compare.compare(run(here), references[0]).reasons == ["The count data.speakers.test is 150 for 300."]
 
 
+def test_half_of_the_training_data_is_counted_where_no_number_tells(references):
+    whole, half = (
+        run(references[0].results | {"train": {"training": {"clips": clips}, "last": {"loss": 0.1 * clips}}})
+        for clips in (4500, 2250)
+    )
+    assert compare.compare(half, whole).reasons == ["The count train.training.clips is 2250 for 4500."]
+
+
 def test_another_sample_of_speakers_may_differ_by_more():
     before = run({"a": number(1.0)}, {"data": {"seed": 1}})
     same, another = (compare.compare(run({"a": number(1.0)}, {"data": {"seed": seed}}), before) for seed in (1, 2))
@@ -176,6 +184,12 @@ def test_what_both_were_made_by_is_shown(references):
     assert "Machine: two cores; of the reference: one core" in found.details
     assert "Versions: numpy 3; of the reference: numpy 2" in found.details
     assert "Minutes: 5 in 2 notebooks" in found.details
+
+
+def test_notebooks_with_other_code_are_shown(references):
+    before, here = (MADE | {"code": {"30_train": code, "50_audit": "a"}} for code in "ab")
+    found = compare.compare(run(references[0].results, made=here), run(references[0].results, made=before))
+    assert found.reproduced and "Code: differs in 30_train" in found.details
 
 
 # ---- references
