@@ -2,14 +2,16 @@
 
 `python tests/selftest.py` makes all runs, prints a table, and exits with 1 if a check fails; the tests make a few of
 them. Hits are Bernoulli with a rate for each speaker, beta distributed about the mean of the group, so the clips of a
-speaker are correlated. A run is a function of its seed. For matching, an observer who knows nothing but an attribute
+speaker are correlated; shares and numbers with heavy tails vary between and within speakers as well. Where the speakers
+of one group have fewer clips than those of others, their means vary more, and nothing else must be found to differ. A
+run is a function of its seed. For matching, an observer who knows nothing but an attribute
 must reach the score that follows from the make-up of a public corpus.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -28,31 +30,35 @@ LEVEL = 0.05
 PERMUTATIONS = 199  # 5 % of 200 tables, the observed one among them, is a whole number: the test is exact
 REPLICATES = 1000
 ROUNDING = 1e-12
+OTHER = 1_000_000  # added to a seed, that of another study
+SHARE_OF = 4  # trials of a clip, where a clip has a share of hits
 CHUNK = 10  # runs handed to a process at once
 
 
 @dataclass(frozen=True)
 class Design:
-    """A simulated study: speakers in each group, clips of each speaker, and their intraclass correlation.
+    """A simulated study: speakers in each group, clips of each speaker (of each group), their intraclass correlation.
 
-    The last group hits less often than the others by `gap`.
+    `values` are hits, shares with the same means, or have heavy tails (Student's t with 3 degrees of freedom) and mean
+    0. Those of the last group are lower than those of the others by `gap`.
     """
 
     sizes: tuple[int, ...]
-    clips: int = 10
+    clips: int | tuple[int, ...] = 10
     correlation: float = 0.2
     hits: float = 0.6
     gap: float = 0.0
+    values: str = "hits"
 
     def __str__(self) -> str:
-        groups = " + ".join(map(str, self.sizes))
-        return f"{groups} speakers, {self.clips} clips, correlation {self.correlation:g}"
+        groups, clips = (" + ".join(map(str, np.ravel(counts))) for counts in (self.sizes, self.clips))
+        return f"{groups} speakers, {clips} clips, correlation {self.correlation:g}, {self.values}"
 
 
 class Sample(NamedTuple):
     """One row for each clip."""
 
-    hits: Float[np.ndarray, "clips"]
+    values: Float[np.ndarray, "clips"]
     groups: pd.DataFrame
     speakers: Shaped[np.ndarray, "clips"]
 
@@ -61,12 +67,19 @@ def sample(design: Design, seed: int) -> Sample:
     """One simulated study."""
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(len(design.sizes)), design.sizes)
-    level = design.hits - design.gap * (group == group.max())
-    concentration = 1 / design.correlation - 1
-    own = rng.beta(level * concentration, (1 - level) * concentration)
-    speakers = np.repeat(np.arange(len(group)), design.clips)
-    hits = (rng.random(len(speakers)) < own[speakers]).astype(float)
-    return Sample(hits, pd.DataFrame({"group": group[speakers].astype(str)}), speakers)
+    speakers = np.repeat(np.arange(len(group)), np.broadcast_to(design.clips, len(design.sizes))[group])
+    lower = design.gap * (group == group.max())
+    if design.values == "heavy tails":
+        own, rest = (rng.standard_t(3, len(part)) for part in (group, speakers))
+        values = np.sqrt(design.correlation) * own[speakers] + np.sqrt(1 - design.correlation) * rest - lower[speakers]
+    else:
+        level, concentration = design.hits - lower, 1 / design.correlation - 1
+        own = rng.beta(level * concentration, (1 - level) * concentration)
+        if design.values == "hits":
+            values = (rng.random(len(speakers)) < own[speakers]).astype(float)
+        else:
+            values = rng.binomial(SHARE_OF, own[speakers]) / SHARE_OF
+    return Sample(values, pd.DataFrame({"group": group[speakers].astype(str)}), speakers)
 
 
 def rejects(design: Design, seed: int) -> bool:
@@ -78,10 +91,10 @@ def rejects_any_metric(design: Design, seed: int) -> bool:
     """The same for three metrics in one family: the hits, a number that goes with them, and one of its own."""
     drawn = sample(design, seed)
     rng = np.random.default_rng([seed, 1])
-    years = 10 * rng.standard_normal(sum(design.sizes))[drawn.speakers] + rng.standard_normal(len(drawn.hits))
-    alike = drawn.hits + 0.5 * rng.standard_normal(len(drawn.hits))
+    years = 10 * rng.standard_normal(sum(design.sizes))[drawn.speakers] + rng.standard_normal(len(drawn.values))
+    alike = drawn.values + 0.5 * rng.standard_normal(len(drawn.values))
     metrics = {
-        "hits": audit.Metric(drawn.hits, share=True),
+        "hits": audit.Metric(drawn.values, share=True),
         "alike": audit.Metric(alike),
         "years": audit.Metric(years, error=True),
     }
@@ -98,10 +111,16 @@ def finds_the_gap(design: Design, seed: int) -> bool:
     return bool(last["p_adj"] <= LEVEL and last["difference"] < 0)
 
 
+def finds_what_it_states(design: Design, seed: int) -> bool:
+    """Is a gap found that is as large as the audit of another such study states to be found in 80 % of studies?"""
+    stated = _tested(design, seed + OTHER).set_index("group").loc[str(len(design.sizes) - 1), "mdd80_adj"]
+    return finds_the_gap(replace(design, gap=float(stated)), seed)
+
+
 def covers(design: Design, seed: int) -> bool:
     """Does the 95 % interval of the mean of all speakers hold the true mean? For designs without a gap."""
     drawn = sample(design, seed)
-    found = bootstrap.interval(drawn.hits, drawn.speakers, _resampling(seed), share=True)
+    found = bootstrap.interval(drawn.values, drawn.speakers, _resampling(seed), share=True)
     return bool(found.low <= design.hits <= found.high)
 
 
@@ -116,7 +135,7 @@ def narrowed_by_copies(design: Design, seed: int) -> float:
 def changed_by_order(design: Design, seed: int) -> float:
     """The most by which any number of the table changes when rows are shuffled and groups come in another order."""
     drawn = sample(design, seed)
-    order = np.random.default_rng(seed).permutation(len(drawn.hits))
+    order = np.random.default_rng(seed).permutation(len(drawn.values))
     mixed = Sample(*(part.iloc[order] if isinstance(part, pd.DataFrame) else part[order] for part in drawn))
     before, after = (_audited(part, seed).set_index("group").select_dtypes("number") for part in (drawn, mixed))
     return float((before - after.loc[before.index]).abs().max(axis=None))
@@ -126,7 +145,7 @@ def apart_from_fairlearn(design: Design, seed: int) -> float:
     """The largest difference of a mean, of the gap, the ratio or the worst mean from fairlearn's."""
     drawn = sample(design, seed)
     frame = MetricFrame(
-        metrics=lambda _, hits: hits.mean(), y_true=drawn.hits, y_pred=drawn.hits, sensitive_features=drawn.groups
+        metrics=lambda _, hits: hits.mean(), y_true=drawn.values, y_pred=drawn.values, sensitive_features=drawn.groups
     )
     theirs = frame.by_group.to_dict()
     theirs |= {"overall": frame.overall, "gap": frame.difference(), "ratio": frame.ratio(), "worst": frame.group_min()}
@@ -134,7 +153,7 @@ def apart_from_fairlearn(design: Design, seed: int) -> float:
     # The table has plain means of groups; those of the sums over speakers, which make the intervals, must agree.
     members = {name: (drawn.groups["group"] == name).to_numpy() for name in frame.by_group.index}
     sums = {
-        name: bootstrap.interval(drawn.hits[clips], drawn.speakers[clips], _resampling(seed, 2)).value
+        name: bootstrap.interval(drawn.values[clips], drawn.speakers[clips], _resampling(seed, 2)).value
         for name, clips in members.items()
     }
     return max(abs(made[name] - theirs[name]) for made in (ours, sums) for name in made)
@@ -207,8 +226,8 @@ def _tested(design: Design, seed: int) -> pd.DataFrame:
 
 
 def _audited(drawn: Sample, seed: int, replicates: int = REPLICATES) -> pd.DataFrame:
-    resampling = _resampling(seed, replicates)
-    return audit.disaggregate(*drawn, resampling, metric="hits", share=True, permutations=PERMUTATIONS)
+    options = {"metric": "hits", "share": bool(drawn.values.min() >= 0), "permutations": PERMUTATIONS}
+    return audit.disaggregate(*drawn, _resampling(seed, replicates), **options)
 
 
 def _resampling(seed: int, replicates: int = REPLICATES) -> bootstrap.Resampling:
@@ -251,18 +270,37 @@ class Check:
 
 
 NULL = Design(sizes=(40, 40, 40, 40), clips=5)
+FEW_CLIPS = Design(sizes=(160, 40), clips=(20, 1))
+TWELVE = Design(sizes=(188, 12), clips=5)
 PLANTED = Design(sizes=(100, 100), gap=0.15)
 SMALL = Design(sizes=(40, 15))  # intervals of both kinds, percentile and cluster-t
+EXACT = 0.035, 0.065
+STATED = 0.75, 0.85
 CHECKS = (
-    Check("null data rejected", rejects, NULL, 0.035, 0.065),
-    Check("null data rejected, three metrics", rejects_any_metric, NULL, 0.035, 0.065),
-    Check("null data rejected, unequal groups", rejects, Design((120, 40, 20), clips=5), 0.035, 0.065),
+    Check("null data rejected", rejects, NULL, *EXACT),
+    Check("null data rejected, three metrics", rejects_any_metric, NULL, *EXACT),
+    Check("null data rejected, unequal groups", rejects, Design((120, 40, 20), clips=5), *EXACT),
+    Check("null data rejected, group of twelve", rejects, TWELVE, *EXACT),
+    Check("null data rejected, few clips", rejects, FEW_CLIPS, *EXACT),
+    Check("null data rejected, few clips, three metrics", rejects_any_metric, FEW_CLIPS, *EXACT),
+    Check("null data rejected, few clips, shares", rejects, replace(FEW_CLIPS, values="shares"), *EXACT),
+    Check("null data rejected, few clips, heavy tails", rejects, replace(FEW_CLIPS, values="heavy tails"), *EXACT),
+    Check("null data rejected, few clips, twelve", rejects, Design((388, 12), clips=(10, 2)), *EXACT),
+    Check("null data rejected, many clips", rejects, Design((160, 40), clips=(1, 20)), *EXACT),
+    Check("null data rejected, many clips, twelve", rejects, Design((388, 12), clips=(2, 10)), *EXACT),
+    Check("null data rejected, fewer and fewer clips", rejects, Design((120, 40, 20), clips=(10, 4, 1)), *EXACT),
     Check("planted 15 points found", finds_the_gap, PLANTED, 0.95),
     Check("planted 15 points found, four groups", finds_the_gap, Design((100,) * 4, gap=0.15), 0.95),
-    # What smaller studies can find is stated, not required; the last is the default study, its smallest group worse.
+    # What smaller studies can find is stated, not required; one of them is the default study, its smallest group worse.
     Check("planted 15 points found, few clips", finds_the_gap, Design((100, 100), clips=2, gap=0.15)),
     Check("planted 15 points found, few speakers", finds_the_gap, Design((50, 50), gap=0.15)),
     Check("planted 15 points found, default study", finds_the_gap, Design((200, 88, 64, 48), clips=2, gap=0.15)),
+    Check("planted 20 points found, twelve", finds_the_gap, replace(TWELVE, gap=0.2)),
+    Check("planted 20 points found, many clips, twelve", finds_the_gap, Design((388, 12), clips=(2, 10), gap=0.2)),
+    Check("stated difference found", finds_what_it_states, Design((100, 100)), *STATED),
+    Check("stated difference found, default study", finds_what_it_states, Design((200, 88, 64, 48), clips=2), *STATED),
+    Check("stated difference found, twelve", finds_what_it_states, TWELVE, *STATED),
+    Check("stated difference found, few clips", finds_what_it_states, FEW_CLIPS, *STATED),
     Check("interval holds the truth", covers, Design((50,)), 0.93, 0.97),
     Check("interval holds the truth, cluster-t", covers, Design((15,)), 0.92, 0.98),
     Check("interval narrowed by copies", narrowed_by_copies, SMALL, high=ROUNDING, exact=True),

@@ -1,10 +1,14 @@
 """Who the model serves worse: metrics by group beside what luck alone would do, and who is painted as whom.
 
-Speakers are the unit: intervals resample them, and null distributions permute the groups among them. A finding says
-that a metric differs between groups of these speakers, not why; no finding does not say that there is no difference.
+Speakers are the unit: intervals resample them, and null distributions permute the groups among them. The permuted
+statistic is a difference over its own standard error (studentised): a group whose speakers have few clips has a less
+certain mean than the groups that permutations make of all speakers, which a plain difference takes for a finding. Such
+a test is exact where speakers can be exchanged, and right in large groups where only their means are equal (Janssen
+1997; Chung & Romano 2013). A finding says that a metric differs between groups of these speakers, not why; no finding
+does not say that there is no difference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +24,19 @@ from s2f.study.paths import UserError
 
 # Of a group of fewer speakers only their number is printed: its metrics would be uncertain, and tell on individuals.
 MINIMUM_SPEAKERS = 10
-# A difference of this many standard errors is found with a power of 80 % at two-sided 5 %.
-DETECTABLE = norm.ppf(0.975) + norm.ppf(0.80)
-PERMUTATION_BLOCK = 500
+LEVEL = 0.05
+POWER = norm.ppf(0.80)
+# A variance of few speakers is uncertain, and 0 where they are alike by luck. That of a group is estimated from its own
+# speakers and from as many others as this, who vary as all speakers with so many clips do.
+BORROWED = 40
+# Permutations that repeat the observed grouping differ from it by less.
+ROUNDING = 1e-9
+PERMUTATION_BLOCK = 50  # what they hold fits a processor's cache
 HIGHER, LOWER = "higher", "lower"
 FAMILIES = {"gap": "gaps", "ratio": "ratios", "worst": "worst groups"}
 COLUMNS = ["metric", "better", "attribute", "group", "n_clips", "n_speakers", "estimate", "ci_lo", "ci_hi", "ci_method"]
-COLUMNS += ["difference", "null_mean", "null_p95", "p_raw", "p_adj", "family", "mdd80", "suppressed_reason"]
+COLUMNS += ["difference", "se", "null_mean", "null_p95", "p_raw", "p_adj", "family", "mdd80", "mdd80_adj"]
+COLUMNS += ["suppressed_reason"]
 
 
 class Metric(NamedTuple):
@@ -73,11 +83,35 @@ def usual_metrics(
 
 
 class Groups(NamedTuple):
-    """The groups of all attributes that are large enough."""
+    """The groups of all attributes that are large enough, those of an attribute one after the other."""
 
     keys: list[tuple[str, str]]  # attribute and group
     inside: Bool[np.ndarray, "groups speakers"]
-    outside: Bool[np.ndarray, "groups speakers"]  # in another group of the same attribute
+
+    @property
+    def rows(self) -> dict[str, Int[np.ndarray, "_"]]:
+        """The rows of each attribute."""
+        attributes = np.array([name for name, _ in self.keys])
+        return {name: np.flatnonzero(attributes == name) for name in dict.fromkeys(attributes.tolist())}
+
+
+class Scale(NamedTuple):
+    """Where each metric lies over all clips; what is compared is in units of `spread` from `centre`."""
+
+    centre: Float[np.ndarray, "metrics"]
+    spread: Float[np.ndarray, "metrics"]
+    low: Float[np.ndarray, "metrics"]
+    high: Float[np.ndarray, "metrics"]
+
+    @classmethod
+    def of(cls, values: Float[np.ndarray, "clips metrics"]) -> "Scale":
+        return cls(values.mean(axis=0), values.std(axis=0), values.min(axis=0), values.max(axis=0))
+
+    def means(
+        self, compared: Float[np.ndarray, "*permutations groups metrics"]
+    ) -> Float[np.ndarray, "*permutations groups metrics"]:
+        """Means in the units of the metrics, within the range of their clips."""
+        return np.clip(self.centre + self.spread * compared, self.low, self.high)
 
 
 def disaggregate(
@@ -107,12 +141,17 @@ def by_group(
 ) -> pd.DataFrame:
     """Metrics by group, for each column of `groups` and each intersection: a row for each metric, attribute and group.
 
-    A group's `difference` is its mean less that of the rest of its attribute, and `mdd80` the difference that would be
-    found with a power of 80 %. The rows `gap` (largest less smallest mean), `ratio` (smallest to largest) and `worst`
-    (the mean of the group served worst) summarise an attribute. The null distribution permutes the groups among the
-    speakers, for all metrics alike: `null_mean` is its mean, `null_p95` its 95th percentile in the unfavourable
-    direction. `p_adj` (max-T) is adjusted for all rows of a `family`: the groups of all metrics are one, two-sided; so
-    are the gaps, the ratios and the worst groups, one-sided.
+    A group's `difference` is its mean less that of the rest of its attribute, `se` the standard error of that, by
+    speaker. `mdd80` is the difference that would be found in 80 % of studies with this standard error, `mdd80_adj` the
+    same if all comparisons are allowed for. The rows `gap` (largest less smallest mean), `ratio` (smallest to largest)
+    and `worst` (the mean of the group served worst) summarise an attribute.
+
+    The null distribution permutes the groups among the speakers, for all metrics alike. p values compare differences in
+    units of their standard errors, in the data and in each permutation. `p_adj` (max-T) is adjusted for all rows of a
+    `family`: the groups of all metrics are one, two-sided; so are the gaps and the ratios, which both ask whether any
+    group of an attribute differs from the rest; so are the worst groups, one-sided. `null_mean` is the mean over the
+    permutations, and `null_p95` the 95th percentile in the unfavourable direction; there the mean of a group varies by
+    the standard error that it has in the data.
 
     Args:
         metrics: per-clip values by name.
@@ -129,13 +168,14 @@ def by_group(
     index = bootstrap.number_speakers(speakers, groups=groups, **values)
     finite(**{f"metric {name!r}": column for name, column in values.items()})
     speakers, labels = np.asarray(speakers), _labels(groups, intersections)
-    columns = (*values.values(), np.ones(len(speakers)))
-    sums = np.stack([np.bincount(index.codes, column, index.count) for column in columns], axis=1)
     of_speaker = {name: _by_speaker(name, column, index, speakers) for name, column in labels.items()}
     kept = _groups(of_speaker, index.count, minimum)
-    observed, null = _means(sums, kept), _null(sums, kept, permutations, resampling.seed)
-    compared = _compared(observed, null, metrics, kept)
-    summed_up = _summed_up(observed, null, metrics, kept, sums[:, -1])
+    stacked = np.stack(list(values.values()), axis=1)
+    scale, moments = Scale.of(stacked), _moments(stacked, index)
+    observed = _compared(moments, kept)
+    null = _null(moments, kept, observed, scale, permutations, resampling.seed)
+    compared = _of_groups(observed, null, scale, metrics, kept)
+    summed_up = _of_attributes(observed, null, scale, metrics, kept, np.bincount(index.codes))
 
     rows = []
     for metric, column in values.items():
@@ -185,54 +225,117 @@ def _groups(of_speaker: dict[str, pd.Series], n_speakers: int, minimum: int) -> 
     kept = {}
     for name, labels in of_speaker.items():
         counts = labels.value_counts()
-        large = labels.isin(counts.index[counts >= minimum]).to_numpy()
         for group in sorted(counts.index[counts >= minimum]):
-            members = (labels == group).to_numpy()
-            kept[name, group] = members, large & ~members
-    inside, outside = np.array(list(kept.values()), dtype=bool).reshape(len(kept), 2, n_speakers).swapaxes(0, 1)
-    return Groups(list(kept), inside, outside)
+            kept[name, group] = (labels == group).to_numpy()
+    return Groups(list(kept), np.array(list(kept.values()), dtype=bool).reshape(len(kept), n_speakers))
 
 
-class Means(NamedTuple):
-    """Mean of each group, and its difference from the rest of its attribute (NaN where there is no rest)."""
+class Moments(NamedTuple):
+    """Of each speaker with n clips of sum S: S, S², S n of each metric, n, n², whose totals tell mean and variance.
 
-    group: Float[np.ndarray, "*permutations groups metrics"]
+    The `components` are the variance between speakers, of which S has n² times as much, and within them, n times.
+    """
+
+    columns: Float[np.ndarray, "*permutations speakers columns"]
+    components: Float[np.ndarray, "2 metrics"]
+
+
+class Compared(NamedTuple):
+    """Each group and the rest of its attribute (NaN where there is none), in the units of `Scale`."""
+
+    mean: Float[np.ndarray, "*permutations groups metrics"]
+    mean_se: Float[np.ndarray, "*permutations groups metrics"]
     difference: Float[np.ndarray, "*permutations groups metrics"]
+    se: Float[np.ndarray, "*permutations groups metrics"]
+    df: Float[np.ndarray, "*permutations groups metrics"]
+    deviate: Float[np.ndarray, "*permutations groups metrics"]  # difference / se, made standard normal
 
 
-def _means(sums: Float[np.ndarray, "*permutations speakers columns"], kept: Groups) -> Means:
-    """From sums over the clips of each speaker, whose last column counts clips."""
-    inside, outside = (side.astype(float) @ sums for side in (kept.inside, kept.outside))
-    group = inside[..., :-1] / inside[..., -1:]
-    rest = outside[..., :-1] / np.where(outside[..., -1:] > 0, outside[..., -1:], np.nan)
-    return Means(group, group - rest)
+class Null(NamedTuple):
+    """What the permutations make of each group: its mean, with the group's own standard error, and its deviate."""
+
+    mean: Float[np.ndarray, "permutations groups metrics"]
+    deviate: Float[np.ndarray, "permutations groups metrics"]
 
 
-def _null(sums: Float[np.ndarray, "speakers columns"], kept: Groups, permutations: int, seed: int) -> Means:
-    """Means under the null: groups are permuted among the speakers, whose clips stay together."""
+def _moments(values: Float[np.ndarray, "clips metrics"], index: bootstrap.Speakers) -> Moments:
+    unit = np.stack([bootstrap.standardised(column) for column in values.T], axis=1)
+    sums = np.stack([np.bincount(index.codes, column, index.count) for column in unit.T], axis=1)
+    clips = np.bincount(index.codes).astype(float)[:, None]
+    of_speakers, n = (sums**2).sum(axis=0), clips.sum()
+    # Analysis of variance: clips about the means of their speakers, and what that leaves of the sums of the speakers.
+    within = ((unit**2).sum(axis=0) - (sums**2 / clips).sum(axis=0)) / max(n - index.count, 1)
+    within = np.minimum(within, of_speakers / n)
+    between = (of_speakers - within * n) / (clips**2).sum()
+    columns = np.concatenate([sums, sums**2, sums * clips, clips, clips**2], axis=1)
+    return Moments(columns, np.stack([between, within]))
+
+
+def _compared(moments: Moments, kept: Groups) -> Compared:
+    """Welch's t statistic of each group's mean and that of the rest, with variances clustered by speaker."""
+    inside = kept.inside.astype(float) @ moments.columns
+    outside = np.empty_like(inside)
+    for rows in kept.rows.values():
+        outside[..., rows, :] = inside[..., rows, :].sum(axis=-2, keepdims=True) - inside[..., rows, :]
+    sides = [_side(totals, moments.components) for totals in (inside, outside)]
+    (mean, variance, df), (rest, rest_variance, rest_df) = sides
+    both = variance + rest_variance
+    df = both**2 / (variance**2 / df + rest_variance**2 / rest_df)
+    difference, se = mean - rest, np.sqrt(both)
+    return Compared(mean, np.sqrt(variance), difference, se, df, _normal(difference / se, df))
+
+
+def _side(
+    totals: Float[np.ndarray, "*permutations groups columns"], components: Float[np.ndarray, "2 metrics"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over clips, its variance clustered by speaker (NaN if there is none), and degrees of freedom."""
+    sums, squares, products, n, n2 = np.split(totals, np.cumsum([components.shape[1]] * 3 + [1]), axis=-1)
+    n = np.where(n > 0, n, np.nan)
+    speakers = n**2 / n2  # as many, with equally many clips each, would be as certain (Kish)
+    mean, df = sums / n, speakers - 1 + BORROWED
+    squares = squares - 2 * mean * products + mean**2 * n2  # the sum over speakers of (S - mean n)²
+    between, within = components
+    variance = (speakers * squares + BORROWED * (between * n2 + within * n)) / df / n**2
+    return mean, np.where(variance > bootstrap.NO_VARIANCE**2, variance, np.nan), df
+
+
+def _normal(
+    t: Float[np.ndarray, "*permutations groups metrics"], df: Float[np.ndarray, "*permutations groups metrics"]
+) -> Float[np.ndarray, "*permutations groups metrics"]:
+    """The normal deviate that is as unlikely as a t statistic: small and large groups on one scale (Wallace 1959)."""
+    return np.sign(t) * (8 * df + 1) / (8 * df + 3) * np.sqrt(df * np.log1p(t**2 / df))
+
+
+def _null(moments: Moments, kept: Groups, observed: Compared, scale: Scale, permutations: int, seed: int) -> Null:
+    """Groups are permuted among the speakers, whose clips stay together."""
     rng = np.random.default_rng(seed)
     blocks = []
     for start in range(0, permutations, PERMUTATION_BLOCK):
         rows = min(PERMUTATION_BLOCK, permutations - start)
-        order = rng.permuted(np.tile(np.arange(len(sums)), (rows, 1)), axis=1)
-        blocks.append(_means(sums[order], kept))
-    return Means(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
+        order = rng.permuted(np.tile(np.arange(kept.inside.shape[1]), (rows, 1)), axis=1)
+        found = _compared(moments._replace(columns=np.take(moments.columns, order, axis=0)), kept)
+        mean = np.nan_to_num(found.mean / found.mean_se * observed.mean_se)  # NaN where a metric is the same for all
+        blocks.append(Null(scale.means(mean), found.deviate))
+    return Null(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
 
 
-def _compared(
-    observed: Means, null: Means, metrics: Mapping[str, Metric], kept: Groups
+def _of_groups(
+    observed: Compared, null: Null, scale: Scale, metrics: Mapping[str, Metric], kept: Groups
 ) -> dict[tuple[str, str, str], dict]:
     """Each group against the rest of its attribute, by metric, attribute and group."""
-    scale = _spread(null.difference)
-    p_raw, p_adj = _p_values(np.abs(observed.difference / scale), np.abs(null.difference / scale))
+    found, luck = np.abs(observed.deviate), np.abs(null.deviate)
+    p_raw, p_adj = _p_values(found, luck)
+    critical, critical_of_all = (np.quantile(side, 1 - LEVEL, axis=0) for side in (luck, _largest(luck)))
     worse = _worse(metrics)
     columns = {
-        "difference": observed.difference,
-        "null_mean": null.group.mean(axis=0),
-        "null_p95": worse * np.quantile(worse * null.group, 0.95, axis=0),
+        "difference": scale.spread * observed.difference,
+        "se": scale.spread * observed.se,
+        "null_mean": null.mean.mean(axis=0),
+        "null_p95": worse * np.quantile(worse * null.mean, 1 - LEVEL, axis=0),
         "p_raw": p_raw,
         "p_adj": p_adj,
-        "mdd80": DETECTABLE * scale,
+        "mdd80": scale.spread * _detectable(critical, observed),
+        "mdd80_adj": scale.spread * _detectable(critical_of_all, observed),
     }
     alone = np.isnan(observed.difference)
     columns = {name: np.where(alone, np.nan, cells) for name, cells in columns.items()}
@@ -243,27 +346,44 @@ def _compared(
     }
 
 
-def _summed_up(
-    observed: Means, null: Means, metrics: Mapping[str, Metric], kept: Groups, clips: Float[np.ndarray, "speakers"]
+def _detectable(
+    critical: Float[np.ndarray, "#groups #metrics"], observed: Compared
+) -> Float[np.ndarray, "groups metrics"]:
+    """The difference whose deviate is beyond the critical one with a power of 80 %.
+
+    Of a noncentral t statistic: its denominator varies, by 1 / sqrt(2 df), as well as its numerator.
+    """
+    df = observed.df
+    t = np.sqrt(df * np.expm1((critical * (8 * df + 3) / (8 * df + 1)) ** 2 / df))
+    return (t + POWER * np.sqrt(1 + t**2 / (2 * df))) * observed.se
+
+
+def _of_attributes(
+    observed: Compared,
+    null: Null,
+    scale: Scale,
+    metrics: Mapping[str, Metric],
+    kept: Groups,
+    clips: Int[np.ndarray, "speakers"],
 ) -> dict[tuple[str, str], list[dict]]:
     """The rows `gap`, `ratio` and `worst` by metric and attribute, where two groups are large enough."""
-    attributes = pd.Series([name for name, _ in kept.keys], dtype=object)
-    members = {name: rows.to_numpy() for name, rows in attributes.groupby(attributes, sort=False).groups.items()}
-    members = {name: groups for name, groups in members.items() if len(groups) > 1}
+    members = {name: groups for name, groups in kept.rows.items() if len(groups) > 1}
     rows: dict[tuple[str, str], list[dict]] = {(metric, name): [] for metric in metrics for name in members}
     if not rows:
         return rows
     worse = _worse(metrics)
     found, luck = (
-        np.stack([_summaries(means.group[..., groups, :], worse) for groups in members.values()], axis=-3)
-        for means in (observed, null)
+        np.stack([_summaries(means[..., groups, :], worse) for groups in members.values()], axis=-3)
+        for means in (scale.means(observed.mean), null.mean)
     )
-    for place, (what, sign) in enumerate({"gap": 1, "ratio": -1, "worst": worse}.items()):
+    differs = _p_of_largest(np.abs(observed.deviate), np.abs(null.deviate), members.values())
+    lags = _p_of_largest(worse * observed.deviate, worse * null.deviate, members.values())
+    summaries = {"gap": (1, differs), "ratio": (-1, differs), "worst": (worse, lags)}
+    for place, (what, (sign, (p_raw, p_adj))) in enumerate(summaries.items()):
         value, by_luck = found[:, place], luck[:, :, place]
-        centre, scale = by_luck.mean(axis=0), _spread(by_luck)
-        p_raw, p_adj = _p_values(*(sign * (side - centre) / scale for side in (value, by_luck)))
-        limit = sign * np.quantile(sign * by_luck, 0.95, axis=0)
-        cells = {"estimate": value, "null_mean": centre, "null_p95": limit, "p_raw": p_raw, "p_adj": p_adj}
+        limit = sign * np.quantile(sign * by_luck, 1 - LEVEL, axis=0)
+        cells = {"estimate": value, "null_mean": by_luck.mean(axis=0), "null_p95": limit}
+        cells |= {"p_raw": p_raw, "p_adj": p_adj}
         for row, (name, groups) in enumerate(members.items()):
             who = kept.inside[groups].any(axis=0)
             common = {
@@ -273,15 +393,21 @@ def _summed_up(
                 "n_speakers": int(who.sum()),
             }
             for column, metric in enumerate(metrics):
-                if not np.isnan(value[row, column]):
+                if what != "ratio" or scale.low[column] >= 0:
                     rows[metric, name].append(common | {key: cell[row, column] for key, cell in cells.items()})
     return rows
 
 
-def _spread(null: Float[np.ndarray, "permutations rows metrics"]) -> Float[np.ndarray, "rows metrics"]:
-    """Standard deviation over permutations, NaN where they are all alike."""
-    spread = null.std(axis=0)
-    return np.where(spread > bootstrap.NO_VARIANCE, spread, np.nan)
+def _p_of_largest(
+    found: Float[np.ndarray, "groups metrics"],
+    luck: Float[np.ndarray, "permutations groups metrics"],
+    members: Iterable[Int[np.ndarray, "_"]],
+) -> tuple[Float[np.ndarray, "attributes metrics"], Float[np.ndarray, "attributes metrics"]]:
+    """`_p_values` of the largest deviate of each attribute, standardised, as the largest of many groups is larger."""
+    found, luck = (np.stack([side[..., rows, :].max(axis=-2) for rows in members], axis=-2) for side in (found, luck))
+    centre, spread = luck.mean(axis=0), luck.std(axis=0)
+    spread = np.where(spread > 0, spread, np.nan)
+    return _p_values((found - centre) / spread, (luck - centre) / spread)
 
 
 def _worse(metrics: Mapping[str, Metric]) -> Int[np.ndarray, "metrics"]:
@@ -292,21 +418,24 @@ def _worse(metrics: Mapping[str, Metric]) -> Int[np.ndarray, "metrics"]:
 def _summaries(
     means: Float[np.ndarray, "*permutations groups metrics"], worse: Int[np.ndarray, "metrics"]
 ) -> Float[np.ndarray, "*permutations 3 metrics"]:
-    """Gap, ratio (NaN for a metric that goes below zero) and worst mean of the groups of an attribute."""
+    """Gap, ratio (for metrics that are never below zero) and worst mean of the groups of an attribute."""
     low, high = means.min(axis=-2), means.max(axis=-2)
     ratio = np.where(high > 0, low / np.where(high > 0, high, 1), 1.0)
-    return np.stack([high - low, np.where(low < 0, np.nan, ratio), np.where(worse > 0, high, low)], axis=-2)
+    return np.stack([high - low, ratio, np.where(worse > 0, high, low)], axis=-2)
 
 
 def _p_values(
     found: Float[np.ndarray, "rows metrics"], luck: Float[np.ndarray, "permutations rows metrics"]
 ) -> tuple[Float[np.ndarray, "rows metrics"], Float[np.ndarray, "rows metrics"]]:
-    """Permutation p of each standardised statistic, alone and allowing for all of them (max-T); NaN stays NaN."""
-    luck = np.where(np.isnan(luck), -np.inf, luck)
-    largest = luck.max(axis=(1, 2), initial=-np.inf)[:, None, None]
-    # Permutations that repeat the observed grouping differ from it by rounding.
-    reached = [(1 + (null >= found - bootstrap.NO_VARIANCE).sum(axis=0)) / (1 + len(luck)) for null in (luck, largest)]
+    """Permutation p of each statistic, alone and allowing for all of them (max-T); NaN stays NaN."""
+    nearly = found - ROUNDING
+    reached = [(1 + (side >= nearly).sum(axis=0)) / (1 + len(luck)) for side in (luck, _largest(luck))]
     return tuple(np.where(np.isnan(found), np.nan, p) for p in reached)
+
+
+def _largest(luck: Float[np.ndarray, "permutations rows metrics"]) -> Float[np.ndarray, "permutations 1 1"]:
+    """The largest statistic of each permutation; NaN if there is none."""
+    return np.fmax.reduce(luck, axis=(1, 2), keepdims=True, initial=np.nan)
 
 
 def painted_share(

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from s2f.fairness.audit import FAMILIES, LOWER, contrast
+from s2f.fairness.audit import FAMILIES, LEVEL, LOWER, contrast
 from s2f.metrics import bootstrap, retrieval
 from s2f.metrics.bootstrap import Column, Estimate, Resampling
 from s2f.study.paths import UserError
 
-LEVEL = 0.05
 NAMES = {"estimate": "value", "ci_lo": "low", "ci_hi": "high"}
-SHOWN = ["value", "low", "high", "n_speakers", "difference", "p_adj", "suppressed_reason"]
+SHOWN = ["value", "low", "high", "n_speakers", "difference", "p_adj", "mdd80_adj", "suppressed_reason"]
 SUMMED_UP = ["value", "null_mean", "null_p95", "p_adj"]
 
 
@@ -41,9 +40,10 @@ def worst(table: pd.DataFrame) -> dict:
         f"{verdict}, by {row['attribute'].replace('_', ' ')}: {row['group']} (n = {n} speakers). "
         f"{row['metric'].capitalize()}: {row['estimate']:.3g} [{row['ci_lo']:.3g}, {row['ci_hi']:.3g}], against "
         f"{rest:.3g} for the other {n_rest}; by luck alone it would be no worse than {row['null_p95']:.3g} in 95 of "
-        f"100 cases (p = {row['p_adj']:.2g}, allowing for all {len(tested)} comparisons)."
+        f"100 cases (p = {row['p_adj']:.2g}, allowing for all {len(tested)} comparisons). Of groups like these, a "
+        f"difference of {row['mdd80_adj']:.2g} would be found in 80 of 100 studies."
     )
-    found = row[["metric", "better", "attribute", "group", "null_p95", "p_adj"]].to_dict()
+    found = row[["metric", "better", "attribute", "group", "null_p95", "p_adj", "mdd80_adj"]].to_dict()
     found |= {name: row[column] for column, name in NAMES.items()} | {"n_speakers": n, "rest": rest, "n_rest": n_rest}
     return found | {"comparisons": len(tested), "sentence": sentence}
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from s2f.plots import style
 from s2f.plots.style import OURS, QUIET
 
-# The audit's `mdd80` is 1.96 + 0.84 standard errors; a group like the rest is within 1.96 of them in 95 of 100 cases.
-LUCK = 1.96 / 2.80
+# A group like the rest is within so many standard errors of it in 95 of 100 cases.
+LUCK = 1.96
 LEVEL = 0.05
 
 
@@ -53,7 +53,7 @@ def _forest(ax: Axes, table: pd.DataFrame) -> None:
     overall = table.loc[table["group"] == "overall", "estimate"].item()
     table = _compared(table)
     y = np.arange(len(table))
-    rest, luck = table["estimate"] - table["difference"], LUCK * table["mdd80"]
+    rest, luck = table["estimate"] - table["difference"], LUCK * table["se"]
     ax.barh(y, 2 * luck, left=rest - luck, height=0.8, color="0.88", label="range by luck, if no different")
     table = table.rename(columns={"estimate": "value", "ci_lo": "low", "ci_hi": "high"})
     beyond = (table["p_adj"] <= LEVEL).to_numpy()

@@ -255,7 +255,8 @@ def gaps(groups: dict) -> list[dict]:
         groups: the numbers of the audit by metric, attribute and group, as results/audit.json holds them.
 
     Returns:
-        The numbers of each gap, with its `metric`, its `attribute` and the group that is `last`.
+        The numbers of each gap, with its `metric`, its `attribute`, the group that is `last`, and `mdd80_adj` of that
+        group (None where it is not known).
     """
     found = []
     for metric, attributes in groups.items():
@@ -266,8 +267,9 @@ def gaps(groups: dict) -> list[dict]:
             compared = {name: row for name, row in members.items() if "difference" in row}
             last = min(compared, key=lambda name: abs(compared[name]["value"] - worst))
             row = {"metric": metric, "attribute": attribute, "last": last, "n_speakers": compared[last]["n_speakers"]}
-            # A metric that is the same for everybody has no p.
-            found.append(row | {"worst": worst, "p_adj": 1.0} | members["gap"])
+            # A metric that is the same for everybody has no p, and no difference that would be found.
+            row |= {"worst": worst, "p_adj": 1.0, "mdd80_adj": compared[last].get("mdd80_adj")}
+            found.append(row | members["gap"])
     return sorted(found, key=lambda gap: (gap["p_adj"], gap["null_p95"] / (gap["value"] or 1)))
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from fairlearn.metrics import MetricFrame
 from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from s2f.fairness import audit
 from s2f.fairness.audit import Metric
@@ -69,7 +70,7 @@ def test_a_planted_gap_is_found(rng):
     gap, worst = found.loc["group", "gap"], found.loc["group", "worst"]
     assert gap.estimate > gap.null_p95 > gap.null_mean and gap.p_raw <= 0.01
     assert worst.estimate < worst.null_p95 < worst.null_mean and worst.p_raw <= 0.01
-    assert worst.estimate == found.loc["group", "c"].estimate
+    assert worst.estimate == pytest.approx(found.loc["group", "c"].estimate, abs=1e-12)
     assert found.loc["sex", "F"].p_adj > 0.01
 
 
@@ -93,25 +94,80 @@ def test_several_metrics_are_one_family_and_an_error_is_worse_where_it_is_larger
     assert ("noise", "group", "ratio") not in found.index  # it goes below zero
 
 
-def test_p_adj_is_max_t_over_metrics_and_groups(rng):
-    """Against a plain loop over the deals of `_null`."""
-    hits, groups, speakers = people(rng, n_speakers=60, clips=2)
-    other = rng.standard_normal(len(hits))
-    found = audit.by_group({"hit": Metric(hits), "other": Metric(other)}, groups, speakers, QUICK, permutations=50)
-    of_speaker = groups.iloc[::2].reset_index(drop=True)
+def plain_deviate(values, clips, inside, between, within):
+    """Difference of two means, its standard error and normal deviate, from sums over the clips of each speaker."""
+    means, variances, dfs = [], [], []
+    for side in (inside, ~inside):
+        total, n = values[side], clips[side]
+        speakers = n.sum() ** 2 / (n**2).sum()
+        means.append(total.sum() / n.sum())
+        own = ((total - n * means[-1]) ** 2).sum() * speakers / (speakers - 1)
+        usual = between * (n**2).sum() + within * n.sum()
+        dfs.append(speakers - 1 + audit.BORROWED)
+        variances.append(((speakers - 1) * own + audit.BORROWED * usual) / dfs[-1] / n.sum() ** 2)
+    se = np.sqrt(sum(variances))
+    df = se**4 / sum(variance**2 / df for variance, df in zip(variances, dfs, strict=True))
+    apart = means[0] - means[1]
+    return apart, se, np.sign(apart) * norm.isf(student_t.sf(abs(apart) / se, df))
+
+
+def test_p_values_are_those_of_studentised_differences_and_allow_for_all_of_them(rng):
+    """Against plain loops over the same deals, with other numbers of clips for each speaker."""
+    clips = rng.integers(1, 9, 60)
+    speakers = np.repeat(np.arange(60), clips)
+    of_speaker = pd.DataFrame({"group": rng.choice(["a", "b", "c"], 60), "sex": rng.choice(["F", "M"], 60)})
+    years = rng.normal(size=60)[speakers] + rng.normal(size=len(speakers))
+    columns = {"years": years, "other": rng.normal(size=len(speakers))}
+    metrics = {name: Metric(values) for name, values in columns.items()}
+    found = audit.by_group(metrics, of_speaker.loc[speakers], speakers, QUICK, permutations=50)
+    found = found.set_index(["metric", "attribute", "group"])
     deals = np.random.default_rng(QUICK.seed).permuted(np.tile(np.arange(60), (50, 1)), axis=1)
     plain = {}
-    for name, values in (("hit", hits), ("other", other)):
-        means = values.reshape(60, 2).mean(axis=1)
-        for attribute in of_speaker:
-            for group in of_speaker[attribute].unique():
-                inside = (of_speaker[attribute] == group).to_numpy()
-                apart = [m[inside].mean() - m[~inside].mean() for m in (means, *means[deals])]
-                plain[name, attribute, group] = np.array(apart) / np.std(apart[1:])
-    largest = np.abs(list(plain.values())).max(axis=0)[1:]
-    for key, apart in plain.items():
-        row = found.set_index(["metric", "attribute", "group"]).loc[key]
-        assert row.p_adj == pytest.approx((1 + (largest >= abs(apart[0]) - 1e-12).sum()) / 51)
+    for name, values in columns.items():
+        values = values - values.mean()
+        sums = np.bincount(speakers, values)
+        within = ((values - (sums / clips)[speakers]) ** 2).sum() / (len(values) - 60)
+        usual = ((sums**2).sum() - within * len(values)) / (clips**2).sum(), within
+        for attribute, labels in of_speaker.items():
+            for group in labels.unique():
+                inside = (labels == group).to_numpy()
+                apart, se, deviate = plain_deviate(sums, clips, inside, *usual)
+                row = found.loc[name, attribute, group]
+                assert (row.difference, row.se) == pytest.approx((apart, se))
+                luck = [plain_deviate(sums[order], clips[order], inside, *usual)[2] for order in deals]
+                plain[name, attribute, group] = np.abs([deviate, *luck])
+    largest = np.max(list(plain.values()), axis=0)[1:]
+    for key, (deviate, *luck) in plain.items():
+        # The deviate is approximated, within .01, which may exchange two deals that are next to each other.
+        assert found.loc[key].p_raw == pytest.approx((1 + (np.array(luck) >= deviate).sum()) / 51, abs=1.01 / 51)
+        assert found.loc[key].p_adj == pytest.approx((1 + (largest >= deviate).sum()) / 51, abs=1.01 / 51)
+
+
+def test_a_gap_is_as_likely_as_the_furthest_group_of_its_attribute(rng):
+    hits, groups, speakers = people(rng, n_speakers=120, clips=3)
+    found = run(hits, groups, speakers).set_index(["attribute", "group"])
+    sex = found.loc["sex"]
+    assert sex.p_raw["gap"] == sex.p_raw["ratio"] == sex.p_raw["F"] == sex.p_raw["M"]  # two groups, one difference
+    assert sex.p_adj["gap"] == sex.p_adj["ratio"]
+    three = found.loc["group"]
+    assert three.p_raw["gap"] >= three.p_raw[["a", "b", "c"]].min()  # three chances of being far off
+
+
+def test_a_metric_that_is_the_same_for_everybody_has_a_gap_of_none_and_no_p():
+    groups = pd.DataFrame({"sex": np.repeat(["F", "M"], 40)})
+    found = run(np.full(80, 0.7), groups, np.arange(80) // 2).set_index("group")
+    assert found.difference["F"] == found.estimate["gap"] == found.null_mean["gap"] == found.null_p95["gap"] == 0
+    assert found.null_p95[["F", "worst"]].to_numpy() == pytest.approx(0.7)
+    assert found[["p_raw", "p_adj"]].isna().all(axis=None)
+
+
+def test_few_speakers_who_are_alike_are_not_taken_to_be_certain(rng):
+    """Eleven of twelve speakers hitting always is luck where two of three clips hit."""
+    hits = np.concatenate([np.ones(24), rng.random(400) < 0.9])
+    groups = pd.DataFrame({"group": np.repeat(["few", "rest"], [24, 400])})
+    row = run(hits, groups, np.arange(424) // 2).set_index("group").loc["few"]
+    spread = hits.std() * np.sqrt(1 / 24)
+    assert row.se > 0.5 * spread and row.p_raw > 0.05
 
 
 def test_a_metric_without_a_value_is_named():
@@ -166,12 +222,32 @@ def test_an_intersection_is_known_where_all_its_parts_are(rng):
     assert crossed["n_clips"].sum() == 100 and set(crossed["group"]) <= {f"{a} x {b}" for a in "FM" for b in "abc"}
 
 
+def test_three_attributes_are_crossed_where_the_groups_are_large_enough(rng):
+    hits, groups, speakers = people(rng, n_speakers=200, clips=2)
+    groups = groups.assign(age=np.repeat(["young"] * 150 + ["old"] * 50, 2))
+    found = run(hits, groups, speakers, intersections=[("sex", "age", "group")], minimum=20)
+    crossed = found[found["group"].str.count(" x ") == 2]
+    assert len(crossed) == 12 and crossed["n_speakers"].sum() == 200
+    assert crossed["p_adj"].notna().equals(crossed["n_speakers"] >= 20) and crossed["p_adj"].notna().any()
+    assert (crossed["suppressed_reason"].dropna() == "fewer than 20 speakers").all()
+
+
 def test_detectable_difference_is_that_of_a_two_sample_test(rng):
     values = rng.normal(size=400)
     found = run(values, pd.DataFrame({"half": ["a", "b"] * 200}), np.arange(400), permutations=999)
     expected = (norm.ppf(0.975) + norm.ppf(0.8)) * values.std() * np.sqrt(2 / 200)
-    # The spread of 999 deals has a relative error of 1 / sqrt(2 x 999) = 2.2 %: four of them.
-    assert found.mdd80[1] == pytest.approx(expected, rel=4 * 0.022)
+    # The 95th percentile of 999 absolute deviates has a standard deviation of sqrt(.95 x .05 / 999) / (2 x .0584), .059
+    # or 2.1 % of 2.80: four of them.
+    assert found.mdd80[1] == pytest.approx(expected, rel=4 * 0.021)
+    assert found.mdd80_adj[1] == pytest.approx(found.mdd80[1])  # both halves are one comparison
+
+
+def test_more_comparisons_need_larger_differences(rng):
+    hits, groups, speakers = people(rng)
+    found = run(hits, groups, speakers, intersections=[("sex", "group")]).query("family == 'groups'")
+    assert (found.mdd80_adj > 1.1 * found.mdd80).all()
+    smaller = found[found["attribute"] == "sex x group"].se.min() / found[found["attribute"] == "sex"].se.max()
+    assert smaller > 1 and (found.mdd80 / found.se).between(2.4, 3.4).all()
 
 
 def test_a_speaker_in_two_groups_is_named():

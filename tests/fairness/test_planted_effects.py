@@ -30,6 +30,7 @@ def test_the_worst_group_is_named_with_its_numbers(rng):
     assert (found["n_speakers"], found["n_rest"], found["comparisons"], found["p_adj"]) == (40, 40, 8, 0.005)
     assert found["sentence"].startswith("Served worst, by half: b (n = 40 speakers). Error (years): ")
     assert f"[{found['low']:.3g}, {found['high']:.3g}]" in found["sentence"] and "p = 0.005" in found["sentence"]
+    assert found["sentence"].endswith(f"a difference of {found['mdd80_adj']:.2g} would be found in 80 of 100 studies.")
 
 
 def test_a_better_group_is_not_the_worst(rng):

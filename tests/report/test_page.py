@@ -62,7 +62,7 @@ def ledger():
 def results():
     def member(value, difference=None, p=None):
         row = {"value": value, "low": value - 0.1, "high": value + 0.1, "n_speakers": 40}
-        return row if difference is None else row | {"difference": difference, "p_adj": p}
+        return row if difference is None else row | {"difference": difference, "p_adj": p, "mdd80_adj": 0.25}
 
     def summed_up(gap, worst, p):
         luck = {"null_mean": 0.05, "null_p95": 0.12, "p_adj": p}
@@ -158,7 +158,7 @@ def test_a_result_that_is_no_number_is_named(results):
 def test_the_gap_that_luck_explains_least_comes_first(results):
     first, second = gaps(results["audit"]["groups"])
     assert (first["attribute"], first["last"], first["worst"], first["n_speakers"]) == ("group", "G4", 0.35, 40)
-    assert second["attribute"] == "sex"
+    assert second["attribute"] == "sex" and first["mdd80_adj"] == 0.25
 
 
 def test_a_gap_of_something_that_is_the_same_for_everybody_is_no_finding(results):
@@ -182,6 +182,7 @@ def test_the_audit_leads_with_the_worst_finding(folder, ledger, results):
     assert audit.index(WORST) < audit.index("<table>")
     card = (folder / "model_card.md").read_text()
     assert card.index("## Audit") < card.index(f"**{WORST}**") < card.index("| recall | group |")
+    assert "| G4: 0.350 (n = 40) | 0.250 |" in card
     assert "| group: G4 | 40 | 0.350 [0.250, 0.450]* |" in card and "| group: G5 | 4 | fewer than 10 speakers |" in card
     assert card.index("| all: overall |") < card.index("| group: G1 |") < card.index("| sex: F |")
 
