@@ -96,7 +96,7 @@ class Counterfactuals(Measured):
     workers: Count
 
 
-Exaggeration = Annotated[float, Field(ge=0, le=5)]
+Exaggeration = Annotated[float, Field(ge=0, le=10)]
 Weight = Annotated[float, Field(ge=0)]
 
 
