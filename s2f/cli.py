@@ -22,6 +22,7 @@ from s2f.study import pages, paths, provenance
 from s2f.study.paths import Study, UserError
 
 MOST_SAMPLES = 99
+MOST_EXAGGERATED = 10  # beyond, only hair and background still change
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -72,8 +73,8 @@ def face(
     """Draw the average face that goes with the voice in REC.wav."""
     with refusing():
         check_place(out, ".png")
-        if exaggeration is not None and not 0 <= exaggeration <= 5:
-            raise UserError(f"--exaggeration {exaggeration} is not between 0 and 5.")
+        if exaggeration is not None and not 0 <= exaggeration <= MOST_EXAGGERATED:
+            raise UserError(f"--exaggeration {exaggeration} is not between 0 and {MOST_EXAGGERATED}.")
         if not 0 <= samples <= MOST_SAMPLES:
             raise UserError(f"--samples {samples} is not between 0 and {MOST_SAMPLES}.")
         folder = models_of(study, models)

@@ -110,7 +110,7 @@ def test_face_refuses_a_place_where_no_picture_can_go(out, models, recording, tm
 def test_face_refuses_an_exaggeration_without_meaning(exaggeration, models, recording, tmp_path):
     out = tmp_path / "face.png"
     result = run("face", recording, "-o", out, "--models", models, "--exaggeration", exaggeration)
-    refused_in_one_sentence(result, "between 0 and 5")
+    refused_in_one_sentence(result, "between 0 and 10")
 
 
 def test_face_refuses_a_recording_that_is_none(models, tmp_path):

@@ -18,6 +18,7 @@ from s2f.heads.ridge import Blocks, Features, Fold
 from s2f.metrics import robustness
 from s2f.models import arrays, degraded, speech2face
 from s2f.models.degraded import CLEAN
+from s2f.models.drawing_reader import DrawingReader
 from s2f.models.limits import Limits
 from s2f.models.linear_decoder import Canonical, Images, Points
 from s2f.models.readers import Readers
@@ -45,10 +46,10 @@ class Pairs:
         return Pairs([block[rows] for block in self.voice], *others)
 
 
-def head(voice: Blocks, faces: Features) -> Head:
-    """The ridge regression of faces on voices as one linear map."""
-    pipeline, mean = ridge.fit(voice, faces), faces.mean(axis=0)
-    weights, offset = affine(pipeline, sum(block.shape[1] for block in voice))
+def head(regression: Pipeline, faces: Features, width: int) -> Head:
+    """A ridge regression of faces on voices of `width` numbers as one linear map."""
+    weights, offset = affine(regression, width)
+    mean = faces.mean(axis=0)
     return Head(*(values.astype(np.float32) for values in (weights, offset - mean, mean)))
 
 
@@ -58,9 +59,15 @@ def affine(pipeline: Pipeline, width: int) -> tuple[Float[np.ndarray, "{width} d
     return pipeline.predict(np.eye(width)) - offset, offset
 
 
-def heads(voice: Blocks, faces: Features, fold: Fold) -> dict[int, Head]:
-    """For each fold the head that learned from the people of the others."""
-    return {int(fold[test][0]): head([block[~test] for block in voice], faces[~test]) for test in ridge.held_out(fold)}
+def heads(voice: Blocks, faces: Features, fold: Fold, settings: drawing.Settings) -> dict[int, Head]:
+    """For each fold the head that learned from the people of the others, and chose its penalty among them."""
+    made, width = {}, sum(block.shape[1] for block in voice)
+    for test in ridge.held_out(fold):
+        others = [block[~test] for block in voice], faces[~test]
+        penalty = drawing.choose(*others, fold[~test], settings).penalty
+        regression = ridge.fit(others[0], drawing.directions(others[1]), penalties=[penalty])
+        made[int(fold[test][0])] = head(regression, others[1], width)
+    return made
 
 
 def predicted(voice: Blocks, fold: Fold, made: dict[int, Head]) -> Features:
@@ -93,15 +100,31 @@ def limits(
     )
 
 
-def write(models: Path, pairs: Pairs, fold: Fold, held_out: Features, choices: drawing.Settings) -> None:
-    """Write head, decoder, spread and readers, learned from all pairs; `held_out` are out-of-fold predictions."""
-    final = head(pairs.voice, pairs.faces)
-    arrays.save(vars(final), models / speech2face.HEAD)
+def write(
+    models: Path,
+    pairs: Pairs,
+    fold: Fold,
+    held_out: Features,
+    settings: drawing.Settings,
+    make_reader: drawing.MakeReader = DrawingReader,
+) -> None:
+    """Write head, decoder, spread and readers, learned from all pairs.
+
+    Args:
+        models: folder to write to.
+        pairs: to learn from.
+        fold: the fold of each person.
+        held_out: out-of-fold predictions, less the mean face's feature.
+        settings: how the decoder learns.
+        make_reader: what reads drawings.
+    """
     read = np.column_stack([pairs.read_age, pairs.skin])
-    known = pairs.faces, np.column_stack([pairs.age, pairs.skin]), pairs.faces.mean(axis=0) + held_out
     canonical = Canonical(pairs.pictures, pairs.landmarks, pairs.read, read)
-    decoder, _ = drawing.learn(*known, canonical, fold, choices)
-    arrays.save(decoder.arrays(), models / speech2face.DECODER)
+    traits = np.column_stack([pairs.age, pairs.skin])
+    learned = drawing.learn(pairs.voice, pairs.faces, traits, canonical, fold, settings, make_reader)
+    width = sum(block.shape[1] for block in pairs.voice)
+    arrays.save(vars(head(learned.regression, pairs.faces, width)), models / speech2face.HEAD)
+    arrays.save(learned.decoder.arrays(), models / speech2face.DECODER)
     Spread.fit(pairs.faces - pairs.faces.mean(axis=0) - held_out).save(models / speech2face.SPREAD)
     traits = {name: getattr(pairs, name) for name in ("age", "female", "skin")}
-    Readers.fit(held_out, traits, np.arange(len(fold))).save(models / speech2face.READERS)
+    Readers.fit(held_out, traits, np.arange(len(held_out))).save(models / speech2face.READERS)

@@ -25,7 +25,7 @@ Features = Float[np.ndarray, "people dim"]
 Blocks = Sequence[Float[np.ndarray, "people _"]]  # features of the same voices, an array for each kind
 Fold = Int[np.ndarray, "people"]
 
-PENALTIES = np.logspace(-2, 3, 16)
+PENALTIES = tuple(np.logspace(-2, 3, 16).tolist())
 WIDTH = 0.5  # of the RBF kernel: of two typical voices, whose squared distance is 2, it is 1/e
 
 
@@ -44,26 +44,30 @@ def held_out(fold: Fold) -> Iterator[Bool[np.ndarray, "people"]]:
     return (fold == part for part in np.unique(fold))
 
 
-def regression(widths: Sequence[int], components: int | None = None) -> Pipeline:
+def regression(
+    widths: Sequence[int], components: int | None = None, penalties: Sequence[float] = PENALTIES
+) -> Pipeline:
     """An untrained ridge regression of standardised inputs, whose blocks (of these widths) count equally.
 
-    Its penalty is the one that predicts left-out rows best. With `components` it is kernel ridge regression (RBF),
-    spanned by so many training rows (Nystroem's approximation).
+    Its penalty is the one of `penalties` that predicts left-out rows best. With `components` it is kernel ridge
+    regression (RBF), spanned by so many training rows (Nystroem's approximation).
     """
     scale = np.concatenate([np.full(width, (width * len(widths)) ** -0.5) for width in widths])
     weigh = FunctionTransformer(_weigh, kw_args={"scale": scale})
     steps = [SimpleImputer(keep_empty_features=True), StandardScaler(), weigh]
     if components is not None:
         steps.append(Nystroem(gamma=WIDTH, n_components=components, random_state=0))
-    return make_pipeline(*steps, RidgeCV(PENALTIES))
+    return make_pipeline(*steps, RidgeCV(penalties))
 
 
 def _weigh(values: Features, scale: Float[np.ndarray, "dim"]) -> Features:
     return values * scale
 
 
-def fit(voice: Blocks, target: Features, components: int | None = None) -> Pipeline:
-    """The regression of `target` on these voices.
+def fit(
+    voice: Blocks, target: Features, components: int | None = None, penalties: Sequence[float] = PENALTIES
+) -> Pipeline:
+    """The regression of `target` on these voices (see `regression`).
 
     NaN in a voice feature is unknown: the mean of the others stands in. UserError for infinity, and for a target that
     is not finite.
@@ -75,11 +79,16 @@ def fit(voice: Blocks, target: Features, components: int | None = None) -> Pipel
             for place, block in enumerate(voice, 1)
         },
     )
-    return regression([block.shape[1] for block in voice], components).fit(np.hstack(voice), target)
+    return regression([block.shape[1] for block in voice], components, penalties).fit(np.hstack(voice), target)
 
 
 def predict(
-    voice: Blocks, target: Features, fold: Fold, components: int | None = None, queries: Blocks | None = None
+    voice: Blocks,
+    target: Features,
+    fold: Fold,
+    components: int | None = None,
+    queries: Blocks | None = None,
+    penalties: Sequence[float] = PENALTIES,
 ) -> Features:
     """Out-of-fold predictions of `target`.
 
@@ -89,10 +98,12 @@ def predict(
         fold: the fold of each person.
         components: of kernel ridge regression; None is linear.
         queries: other voices of the same people to predict from, such as the beginning of the same recordings.
+        penalties: among which each regression chooses.
     """
     queries, predicted = np.hstack(voice if queries is None else queries), np.empty(target.shape)
     for test in held_out(fold):
-        predicted[test] = fit([block[~test] for block in voice], target[~test], components).predict(queries[test])
+        others = [block[~test] for block in voice], target[~test]
+        predicted[test] = fit(*others, components, penalties).predict(queries[test])
     return predicted
 
 

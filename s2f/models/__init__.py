@@ -3,6 +3,7 @@
     arrays          safetensors files of arrays, without torch
     avatar          a drawn face as an avatar
     degraded        predictions for degraded copies of recordings
+    drawing_reader  what networks read in a drawing, with gradients
     exported        networks of ONNX files, without torch
     exporting       networks as ONNX files
     extraction      features and landmarks of many files, in blocks

@@ -7,8 +7,8 @@ texture is the logit of the picture: a sum of components stays between black and
 Two regressions are learned: from the face feature to the coefficients, and a *reader*, from the coefficients to what
 networks read in the picture, the feature and traits such as the apparent age. The first blurs what the second would
 find, so the coefficients are chosen by analysis by synthesis: near those of the first, such that the drawing reads as
-the prediction, exaggerated as far as true faces vary. All of this is linear, so that a drawing needs a product with one
-matrix, and NumPy alone.
+the prediction, exaggerated as far as true faces vary (`Aim`). All of this is linear, so that a drawing needs a product
+with one matrix, and NumPy alone. `heads.drawing` refines that matrix through the networks themselves.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,8 @@ class Synthesis(NamedTuple):
 
     mean: Float64[np.ndarray, "dim"]  # face feature
     matrix: Float64[np.ndarray, "dim coefficients"]  # from a feature less the mean
-    reader: Float64[np.ndarray, "coefficients dim"]  # to the feature read in the picture, less its mean
+    offset: Float64[np.ndarray, "coefficients"]  # of the mean face
+    regression: Float64[np.ndarray, "dim coefficients"]  # from the feature of a true face, less the mean
     usual: Float64[np.ndarray, ""]  # exaggeration k, for which the matrix was made
 
     def coefficients(self, features: Features, exaggeration: float | None = None) -> Coefficients:
@@ -72,7 +73,18 @@ class Synthesis(NamedTuple):
         Directions in which faces do not vary as much were exaggerated less (`exaggerating`); k scales all alike.
         """
         k = self.usual if exaggeration is None else exaggeration
-        return (1 + k) * (features - self.mean) @ self.matrix
+        return self.offset + (1 + k) * (features - self.mean) @ self.matrix
+
+    def around(self, feature: Float[np.ndarray, "dim"], people: Features) -> Coefficients:
+        """Coefficients of the faces of single people about the average face of a voice.
+
+        The average is drawn as predictions are, and how people differ from it as true faces differ.
+
+        Args:
+            feature: of the average face.
+            people: features of the single faces.
+        """
+        return self.coefficients(feature[None], 0.0) + (people - feature) @ self.regression
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,10 @@ class LinearDecoder:
     def coefficients(self, features: Features, exaggeration: float | None = None) -> Coefficients:
         """Coefficients of the faces that go with features, see `Synthesis.coefficients`."""
         return self.synthesis.coefficients(features, exaggeration)
+
+    def around(self, feature: Float[np.ndarray, "dim"], people: Features) -> Coefficients:
+        """Coefficients of the faces of single people about an average face, see `Synthesis.around`."""
+        return self.synthesis.around(feature, people)
 
     def landmarks(self, coefficients: Coefficients) -> Points:
         """The 68 landmarks of the faces with these coefficients, px."""
@@ -164,40 +180,67 @@ class Regressions(NamedTuple):
         return cls(ridge(faces, coefficients), ridge(coefficients, read), ridge(coefficients, traits))
 
 
-def synthesis(
-    regressions: Regressions,
-    faces: Features,
-    traits: Traits,
-    predicted: Features,
-    penalty: float,
-    exaggeration: float,
-    emphasis: float,
-) -> Synthesis:
-    """Learn to draw predictions.
+class Aim(NamedTuple):
+    """What drawings of predictions v are to read as: both are linear in v less the mean face's feature."""
 
-    A drawing is to read as the prediction, exaggerated (`exaggerating`); its traits are to lie along the regression of
-    the true ones on that, and to vary among these people as much as the true ones do.
+    mean: Float64[np.ndarray, "dim"]  # feature of the mean face
+    stretch: Float64[np.ndarray, "dim dim"]  # to the feature, less the same mean
+    leaning: Float64[np.ndarray, "dim traits"]  # to the traits, less their means
+    exaggeration: float
+
+    @classmethod
+    def of(
+        cls,
+        faces: Features,
+        traits: Traits,
+        predicted: Features,
+        exaggeration: float,
+        emphasis: float,
+        directions: int,
+    ) -> "Aim":
+        """From true faces and predictions of the same people.
+
+        The feature is the prediction, exaggerated (`exaggerating`), in those directions in which predictions vary most:
+        what little the others tell is lost in drawing. Traits lie along the regression of the true ones on that, and
+        vary among these people as much as the true ones do.
+
+        Args:
+            faces: features of the true faces.
+            traits: of the true faces.
+            predicted: features predicted from the voices, held out.
+            exaggeration: k, as far as faces vary as much.
+            emphasis: of directions in which faces vary little.
+            directions: number of directions that are drawn.
+        """
+        mean = faces.mean(axis=0)
+        stretch = exaggerating(faces - mean, predicted - mean, exaggeration, emphasis)
+        _, axes = np.linalg.eigh(np.cov(((predicted - mean) @ stretch).T))
+        drawn = axes[:, -directions:]
+        stretch = stretch @ drawn @ drawn.T
+        feature = (predicted - mean) @ stretch
+        leaning = stretch @ ridge(feature, traits)
+        leaning *= traits.std(axis=0) / ((predicted - mean) @ leaning).std(axis=0)
+        return cls(mean, stretch, leaning, exaggeration)
+
+
+def synthesis(regressions: Regressions, faces: Features, traits: Traits, aim: Aim, penalty: float) -> Synthesis:
+    """Learn to draw predictions, as far as linear maps tell what is read in a drawing.
 
     Args:
         regressions: learned from the pictures of the same people.
         faces: features of the true faces.
         traits: of the true faces.
-        predicted: features predicted from the voices, held out.
+        aim: what drawings are to read as.
         penalty: of the squared distance from the coefficients of the regression, where the squared distance from the
             feature counts in units of its variance, and so does that from each trait.
-        exaggeration: k, as far as faces vary as much.
-        emphasis: of directions in which faces vary little.
     """
-    mean, away = faces.mean(axis=0), faces - faces.mean(axis=0)
-    spread, trait_spread = np.sqrt(away.var(axis=0).sum()), traits.std(axis=0)
-    stretch = exaggerating(away, predicted - mean, exaggeration, emphasis)
-    aim = (predicted - mean) @ stretch
-    leaning = ridge(aim, traits)
-    leaning *= trait_spread / (aim @ leaning).std(axis=0)
+    spread, trait_spread = np.sqrt(faces.var(axis=0).sum()), traits.std(axis=0)
     reads = np.hstack([regressions.reader / spread, regressions.traits / trait_spread])
-    wanted = np.hstack([np.eye(len(mean)) / spread, leaning / trait_spread])
-    matrix = stretch @ analysis_by_synthesis(regressions.coefficients, reads, wanted, penalty)
-    return Synthesis(mean, matrix / (1 + exaggeration), regressions.reader, np.asarray(exaggeration))
+    wanted = np.hstack([aim.stretch / spread, aim.leaning / trait_spread])
+    matrix = analysis_by_synthesis(aim.stretch @ regressions.coefficients, reads, wanted, penalty)
+    offset = np.zeros(matrix.shape[1])
+    exaggeration = np.asarray(aim.exaggeration, float)
+    return Synthesis(aim.mean, matrix / (1 + aim.exaggeration), offset, regressions.coefficients, exaggeration)
 
 
 def exaggerating(

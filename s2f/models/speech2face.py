@@ -241,6 +241,11 @@ class NetworkPainter:
         _, landmarks, _ = self._network(self._exaggerated(features, exaggeration))
         return landmarks
 
+    def around(
+        self, feature: Float32[np.ndarray, "feature_dim"], people: Features
+    ) -> UInt8[np.ndarray, "faces size size 3"]:
+        return self.images(people, 0.0)
+
     def _exaggerated(self, features: Features, exaggeration: float) -> Features:
         return features + np.float32(exaggeration) * (features - self._mean)
 
@@ -258,6 +263,12 @@ class LinearPainter:
 
     def images(self, features: Features, exaggeration: float) -> UInt8[np.ndarray, "faces size size 3"]:
         return self._decoder.render(self._coefficients(features, exaggeration))
+
+    def around(
+        self, feature: Float32[np.ndarray, "feature_dim"], people: Features
+    ) -> UInt8[np.ndarray, "faces size size 3"]:
+        mean = self._decoder.mean
+        return self._decoder.render(self._decoder.around(feature + mean, people + mean))
 
     def landmarks(self, features: Features, exaggeration: float) -> Float[np.ndarray, "faces 68 2"]:
         return self._decoder.landmarks(self._coefficients(features, exaggeration))
@@ -413,7 +424,7 @@ class Speech2Face:
         if seed is None:
             seed = int.from_bytes(hashlib.sha256(recording.tobytes()).digest()[:8])
         feature = self.limits.drawn_back(self._predicted(recording).feature[None])[0]
-        return self.painter.images(self.spread.draw(feature, count, seed), 0.0)
+        return self.painter.around(feature, self.spread.draw(feature, count, seed))
 
     def _predicted(self, recording: Int16[np.ndarray, "samples"] | Float32[np.ndarray, "samples"]) -> Prediction:
         return self.voice.predict(recording if recording.dtype == np.int16 else speech.isolate(recording))

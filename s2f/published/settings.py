@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from s2f.heads import drawing
 from s2f.heads.settings import Training
 from s2f.study.config import Count, Measured, Positive, Seconds, Section, Severities, Size
 
@@ -95,6 +96,10 @@ class Counterfactuals(Measured):
     workers: Count
 
 
+Exaggeration = Annotated[float, Field(ge=0, le=10)]
+Weight = Annotated[float, Field(ge=0)]
+
+
 class Drawn(Measured):
     """Faces drawn from predicted features, measured as the original's are."""
 
@@ -104,26 +109,32 @@ class Drawn(Measured):
     permutations: Count
     folds: NestedFolds
     gallery: Gallery
-    components: Count
     penalties: Annotated[list[Positive], Field(min_length=1)]
-    exaggerations: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
-    emphases: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    emphases: Annotated[list[Weight], Field(min_length=1)]
+    components: Count
+    exaggeration: Exaggeration
+    directions: Count
+    closeness: Positive
+    anchor: Weight
+    traits: Weight
+    steps: Count
     judge_components: Count
     workers: Count
 
+    @property
+    def learning(self) -> drawing.Settings:
+        """How regressions and decoders learn."""
+        return drawing.Settings(**self.model_dump(include=set(drawing.Settings._fields) - {"seed"}))
+
 
 class Model(Measured):
-    """The model to keep: how it draws, and the degraded copies from which its limits are known."""
+    """The model to keep, which draws as `Drawn` does: the degraded copies from which its limits are known."""
 
     section: ClassVar = "model"
 
     folder: str
     folds: Folds
     gallery: Gallery
-    components: Count
-    penalty: Positive
-    emphasis: Annotated[float, Field(ge=0)]
-    exaggeration: Annotated[float, Field(ge=0, le=5)]
     recordings: Annotated[int, Field(ge=5)]
     length: Severities
     reverberation: Severities

@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_reader import LinearReader
 from out_of_fold import out_of_fold
 
 from s2f.heads import drawing, ridge
 from s2f.models import linear_decoder
-from s2f.models.linear_decoder import LinearDecoder, Regressions
+from s2f.models.linear_decoder import Aim, Canonical, LinearDecoder, Regressions
 from s2f.signal.warping import landmark_spline, warp
 from s2f.study.paths import UserError
 
@@ -35,7 +36,18 @@ def painted(rng):
     return features, images, landmarks, features + 1
 
 
-SETTINGS = drawing.Settings(components=5, penalties=[0.01], exaggerations=[0.0, 1.0], emphases=[0.0, 0.3])
+SETTINGS = drawing.Settings(
+    penalties=[0.01, 1.0],
+    emphases=[0.0, 0.3],
+    components=5,
+    exaggeration=0.0,
+    directions=3,
+    closeness=0.01,
+    anchor=0.05,
+    traits=0.5,
+    steps=40,
+    batch=16,
+)
 
 
 def apart(drawn, images):
@@ -48,8 +60,8 @@ def learned(painted, rows=slice(None), predicted=None, exaggeration=0.0):
     parts, coefficients = linear_decoder.parts(images, landmarks, 5, 5)
     regressions = Regressions.fit(features, coefficients, read, features[:, :1])
     predicted = features if predicted is None else predicted
-    synthesis = linear_decoder.synthesis(regressions, features, features[:, :1], predicted, 0.01, exaggeration, 0.0)
-    return LinearDecoder(parts, synthesis)
+    aim = Aim.of(features, features[:, :1], predicted, exaggeration, 0.0, 3)
+    return LinearDecoder(parts, linear_decoder.synthesis(regressions, features, features[:, :1], aim, 0.01))
 
 
 def test_a_linear_decoder_draws_faces_that_it_has_not_seen(painted):
@@ -97,7 +109,7 @@ def test_a_trait_is_drawn_as_far_as_it_varies(rng):
     traits = coefficients[:, :1] + coefficients[:, 4:5]
     predicted = 0.3 * (faces + noise)
     regressions = Regressions.fit(faces, coefficients, faces, traits)
-    learned = linear_decoder.synthesis(regressions, faces, traits, predicted, 1e-4, 1.0, 0.0)
+    learned = linear_decoder.synthesis(regressions, faces, traits, Aim.of(faces, traits, predicted, 1.0, 0.0, 4), 1e-4)
     drawn = learned.coefficients(predicted) @ regressions.traits
     # The penalty draws back by its own size, in units of the variance of a trait.
     assert drawn.std() == pytest.approx(traits.std(), rel=0.05)
@@ -149,16 +161,17 @@ def test_faces_are_moved_to_one_distance_from_their_mean(rng):
 @pytest.fixture
 def canonical(painted):
     features, images, landmarks, read = painted
-    return linear_decoder.Canonical(images, landmarks, read, features[:, :1])
+    return Canonical(images, landmarks, read, features[:, :1])
 
 
-def test_drawn_faces_are_of_other_peoples_decoders(painted, canonical, rng):
+def test_drawn_faces_are_of_other_peoples_decoders(painted, canonical, rng, tmp_path):
     features = painted[0]
-    fold = ridge.folds(np.arange(80), 5, seed=0)
+    fold = ridge.folds(np.arange(80), 4, seed=0)
     voice = [features + 0.1 * rng.normal(size=features.shape)]
 
     def draw(faces):
-        return drawing.draw(voice, faces, faces[:, :1], canonical, fold, SETTINGS)[0].reshape(80, -1)
+        made = drawing.draw(voice, faces, faces[:, :1], canonical, fold, SETTINGS, tmp_path, 1, LinearReader)
+        return made[0].reshape(80, -1)
 
     drawn = out_of_fold(draw, features, fold).reshape(canonical.pictures.shape)
     # Directions alone are learned, so faces far out are drawn nearer to the mean: half of the way is found.
@@ -168,11 +181,76 @@ def test_drawn_faces_are_of_other_peoples_decoders(painted, canonical, rng):
 def test_faces_of_other_people_are_drawn(painted, canonical):
     features, fold = painted[0], ridge.folds(np.arange(60), 4, seed=0)
     known = canonical.of(np.arange(80) < 60)
-    drawn = drawing.draw_elsewhere(
-        [features[:60]], features[:60], features[:60, :1], known, fold, SETTINGS, [features[60:]]
-    )
-    mean, others = canonical.pictures.mean(axis=0), canonical.pictures[60:]
-    assert apart(drawn, others) < apart(mean, others) / 2
+    voice, others = [features[:60]], [features[60:]]
+    drawn = drawing.learn(voice, features[:60], features[:60, :1], known, fold, SETTINGS, LinearReader).draw(others[0])
+    mean, true = canonical.pictures.mean(axis=0), canonical.pictures[60:]
+    assert apart(drawn, true) < apart(mean, true) / 2
+
+
+def test_the_penalty_that_finds_most_faces_is_chosen(rng):
+    """A voice of many numbers, few of which tell of the face: without a penalty the others drown them."""
+    told, rest, faces = rng.normal(size=(120, 4)), rng.normal(size=(120, 60)), rng.normal(size=(120, 4))
+    faces = told + 0.3 * faces
+    fold = ridge.folds(np.arange(120), 4, seed=0)
+    chosen = drawing.choose([np.hstack([told, rest])], faces, fold, SETTINGS._replace(penalties=[1e-6, 0.3]))
+    assert chosen.penalty == 0.3
+    plain = ridge.predict([np.hstack([told, rest])], drawing.directions(faces), fold, penalties=[0.3])
+    assert np.array_equal(chosen.predicted, plain)
+
+
+@pytest.fixture
+def read_otherwise(rng):
+    """Predictions, coefficients, and readers of drawings of which the regressions know but the half."""
+    faces, noise = rng.normal(size=(2, 300, 4))
+    predicted, traits = 0.5 * (faces + noise), faces[:, :1]
+    coefficients = np.hstack([faces, rng.normal(size=(300, 4))])
+    true = torch.from_numpy(rng.normal(size=(8, 4))).float()
+
+    def reader(drawn):
+        features = torch.tanh(drawn @ true)
+        return features, features[:, :1]
+
+    with torch.no_grad():
+        read = reader(torch.from_numpy(coefficients).float())[0].double().numpy()
+    return faces, traits, predicted, Regressions.fit(faces, coefficients, read, read[:, :1]), reader
+
+
+def test_refined_drawings_read_nearer_to_what_was_meant(read_otherwise):
+    faces, traits, predicted, regressions, reader = read_otherwise
+    aim = Aim.of(faces, traits, predicted, 1.0, 0.0, 4)
+    start = linear_decoder.synthesis(regressions, faces, traits, aim, 0.01)
+    chosen = SETTINGS._replace(exaggeration=1.0, directions=4, traits=0.0, anchor=0.0, steps=300)
+    learned, history = drawing.refined(start, aim, reader, predicted, traits, chosen)
+    meant = (predicted - aim.mean) @ aim.stretch
+
+    def missed(synthesis):
+        with torch.no_grad():
+            read = reader(torch.from_numpy(synthesis.coefficients(predicted)).float())[0].numpy()
+        return np.square(read - read.mean(axis=0) - meant).sum() / np.square(meant).sum()
+
+    assert missed(learned) < missed(start) * 0.8
+    # What training reports for its last batches is what drawings of these people then read as.
+    assert history["feature"].tail(50).mean() == pytest.approx(missed(learned), abs=0.1)
+    assert len(history) == chosen.steps
+
+
+def test_a_heavy_anchor_leaves_the_start_as_it_is(read_otherwise):
+    faces, traits, predicted, regressions, reader = read_otherwise
+    aim = Aim.of(faces, traits, predicted, 1.0, 0.0, 4)
+    start = linear_decoder.synthesis(regressions, faces, traits, aim, 0.01)
+    chosen = SETTINGS._replace(exaggeration=1.0, directions=4, anchor=1e6, steps=200)
+    learned, _ = drawing.refined(start, aim, reader, predicted, traits, chosen)
+    moved = learned.coefficients(predicted) - start.coefficients(predicted)
+    # Adam takes steps of about its rate, here a hundredth falling to zero, whatever the gradient.
+    assert np.abs(moved).mean() < 0.02
+
+
+def test_single_faces_vary_about_the_average_as_true_faces_do(painted):
+    features, decoder = painted[0], learned(painted)
+    average, people = features[0], features[1:5]
+    drawn = decoder.around(average, people)
+    centre = decoder.coefficients(average[None], 0.0)
+    np.testing.assert_allclose(drawn - centre, (people - average) @ decoder.synthesis.regression, atol=1e-12)
 
 
 def test_too_few_faces_is_one_sentence(painted):

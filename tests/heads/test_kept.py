@@ -3,10 +3,25 @@
 import numpy as np
 import pandas as pd
 import tiny_models
+from linear_reader import LinearReader
 
-from s2f.heads import drawing, kept, ridge
+from s2f.heads import kept, ridge
+from s2f.heads.drawing import Settings, directions
 from s2f.models import speech2face
 from s2f.models.speech2face import Head, Speech2Face
+
+SETTINGS = Settings(
+    penalties=[1.0],
+    emphases=[0.0],
+    components=5,
+    exaggeration=1.0,
+    directions=8,
+    closeness=0.01,
+    anchor=0.05,
+    traits=0.5,
+    steps=5,
+    moves=5,
+)
 
 
 def pairs(rng, people=60, size=16):
@@ -22,9 +37,9 @@ def pairs(rng, people=60, size=16):
 
 def test_the_head_is_the_regression_as_one_map(rng):
     known = pairs(rng)
-    head = kept.head(known.voice, known.faces)
-    voice = np.hstack(known.voice)
-    plain = ridge.fit(known.voice, known.faces).predict(voice) - known.faces.mean(axis=0)
+    regression, voice = ridge.fit(known.voice, known.faces), np.hstack(known.voice)
+    head = kept.head(regression, known.faces, voice.shape[1])
+    plain = regression.predict(voice) - known.faces.mean(axis=0)
     # float32 sums of 1,472 products of size one, scaled by features of size one.
     np.testing.assert_allclose(head(voice.astype(np.float32)), plain, rtol=0, atol=1472 * 2**-22)
     np.testing.assert_allclose(head.mean, known.faces.mean(axis=0), rtol=1e-6)
@@ -32,18 +47,21 @@ def test_the_head_is_the_regression_as_one_map(rng):
 
 def test_predictions_are_those_of_the_regression_out_of_fold(rng):
     known, fold = pairs(rng), np.arange(60) % 4
-    found = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold))
-    means = np.stack([known.faces[fold != part].mean(axis=0) for part in fold])
-    plain = ridge.predict(known.voice, known.faces, fold) - means
-    np.testing.assert_allclose(found, plain, rtol=0, atol=1472 * 2**-22)
+    found = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold, SETTINGS))
+    for part in range(4):
+        others = fold != part
+        target, mean = directions(known.faces[others]), known.faces[others].mean(axis=0)
+        regression = ridge.fit([block[others] for block in known.voice], target, penalties=SETTINGS.penalties)
+        plain = regression.predict(np.hstack(known.voice)[~others]) - mean
+        np.testing.assert_allclose(found[~others], plain, rtol=0, atol=1472 * 2**-22)
 
 
 def test_what_is_written_draws_a_face(tiny, tmp_path, rng, spoken):
     known, fold = pairs(rng), np.arange(60) % 4
-    held_out = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold))
+    held_out = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold, SETTINGS))
     for name in ("campplus.onnx", "ge2e.onnx", speech2face.LIMITS):
         (tmp_path / name).write_bytes((tiny.folders["regression"] / name).read_bytes())
-    kept.write(tmp_path, known, fold, held_out, drawing.Settings(5, [0.01], [1.0], [0.0], 5))
+    kept.write(tmp_path, known, fold, held_out, SETTINGS, LinearReader)
     speech2face.write_card(tmp_path, "regression", "60 invented people", True, 0.5, 2.0, tiny_models.RIGHT)
     system = Speech2Face.load(tmp_path)
     face = system.face(spoken(4))
