@@ -330,7 +330,7 @@ def table(checks: Sequence[Check], runs: int, exact_runs: int, workers: int) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python tests/selftest.py", description=__doc__.splitlines()[0])
     count = partial(parser.add_argument, type=int)
-    count("--runs", default=1000, help="of each check that is a share of runs (default: 1000)")
+    count("--runs", default=2000, help="of each check that is a share of runs (default: 2000)")
     count("--exact-runs", default=50, help="of each check that must hold in every run (default: 50)")
     count("--workers", default=2, help="processes (default: 2)")
     found = table(CHECKS, **vars(parser.parse_args(arguments)))

@@ -25,15 +25,16 @@ def within_luck(found, required, runs):
     return low <= found <= high
 
 
-NULLS = [name for name in CHECKS if name.startswith("null data rejected")]
+@pytest.mark.parametrize(
+    "kind",
+    ["", ", three metrics", ", group of twelve", ", few clips", ", few clips, shares", ", few clips, heavy tails"],
+)
+def test_null_data_is_rejected_at_the_nominal_rate(kind):
+    null = CHECKS[f"null data rejected{kind}"]
+    assert within_luck(share(null, 50), null, 50)
 
 
-@pytest.mark.parametrize("name", NULLS)
-def test_null_data_is_rejected_at_the_nominal_rate(name):
-    assert within_luck(share(CHECKS[name], 60), CHECKS[name], 60)
-
-
-@pytest.mark.parametrize("name, runs", [("planted 15 points found", 40), ("stated difference found", 60)])
+@pytest.mark.parametrize("name, runs", [("planted 15 points found", 40), ("stated difference found", 40)])
 def test_a_planted_gap_is_found_as_often_as_is_stated(name, runs):
     assert within_luck(share(CHECKS[name], runs), CHECKS[name], runs)
 
