@@ -11,7 +11,7 @@ from s2f.models import speech2face
 from s2f.models.speech2face import Head, Speech2Face
 
 SETTINGS = Settings(
-    penalties=[1.0],
+    penalties=[0.01],
     emphases=[0.0],
     components=5,
     exaggeration=1.0,
@@ -66,7 +66,7 @@ def test_what_is_written_draws_a_face(tiny, tmp_path, rng, spoken):
     system = Speech2Face.load(tmp_path)
     face = system.face(spoken(4))
     assert face.image.shape == (16, 16, 3) and face.age is not None and 0 <= face.female <= 1
-    # The residuals are the noise of the voices alone.
+    # The residuals are the noise of the voices, and how far a face lies from the mean, which is not predicted: .7.
     assert system.spread.deviations.max() < 1
 
 

@@ -8,7 +8,7 @@ from mean_face import mean_face
 from scipy.ndimage import gaussian_filter
 
 from s2f.models import drawing_reader, linear_decoder, pretrained
-from s2f.models.linear_decoder import Canonical, LinearDecoder
+from s2f.models.linear_decoder import Canonical, LinearDecoder, Synthesis
 from s2f.study.paths import UserError
 
 SIZE = 224
@@ -68,7 +68,8 @@ def drawn(rng):
     features = rng.normal(size=(people, 4))
     traits = np.column_stack([rng.normal(size=people), coefficients[:, 2]])
     reader = drawing_reader.DrawingReader(parts, coefficients, Canonical(pictures, landmarks, features, traits))
-    return LinearDecoder(parts, None), reader, coefficients[:6], dlib
+    nothing = Synthesis(np.zeros(4), np.zeros((4, 14)), np.zeros(14), np.zeros((4, 14)), np.asarray(0.0))
+    return LinearDecoder(parts, nothing), reader, coefficients[:6], dlib
 
 
 def test_a_drawing_is_read_as_its_picture_is(drawn):
