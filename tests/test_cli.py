@@ -106,7 +106,7 @@ def test_face_refuses_a_place_where_no_picture_can_go(out, models, recording, tm
     assert not (tmp_path / out).exists()
 
 
-@pytest.mark.parametrize("exaggeration", ["nan", "-1", "6"])
+@pytest.mark.parametrize("exaggeration", ["nan", "-1", "11"])
 def test_face_refuses_an_exaggeration_without_meaning(exaggeration, models, recording, tmp_path):
     out = tmp_path / "face.png"
     result = run("face", recording, "-o", out, "--models", models, "--exaggeration", exaggeration)
