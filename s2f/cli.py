@@ -22,7 +22,7 @@ from s2f.study import pages, paths, provenance
 from s2f.study.paths import Study, UserError
 
 MOST_SAMPLES = 99
-MOST_EXAGGERATED = 10  # beyond, only hair and background still change
+MOST_EXAGGERATED = 10  # as in the settings of a study
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -30,7 +30,7 @@ AGE_HALVES = tuple(map(bool, (0, 1, 0, 1, 0)))
 AGES = (0.25, *range(1, 81))  # years that the classes of the age network stand for
 INNER = slice(17, None)  # landmarks without the jaw, by which dlib aligns faces
 CORNERS = (36, 39, 42, 45, 33)  # landmarks of its model of five: corners of the eyes, base of the nose
-INVERSIONS = 2  # of the flow; more move no pixel by a tenth of one
+INVERSIONS = 2  # of the flow; pictures are drawn with more (`signal.numpy_warping`)
 
 Layer = tuple[Tensor, Tensor]  # weights (out, in, height, width) and biases (out)
 
