@@ -4,6 +4,7 @@ manifest.parquet, audio/<split>-*.i16       recordings, packed; a row a clip (`t
 people.parquet                              a row a person
 faces/photos.parquet, faces/wild.npy        a row a photograph, and the photographs: uint8 (photographs, size, size, 3)
 faces/canonical.npy, faces/landmarks.npy    uint8 (people, size, size, 3), float32 (people, 68, 2; px): rows of people
+SHA256SUMS                                  digests of all these files (of a corpus of real people)
 rejected.parquet                            what was set aside, and why (where something was)
 truth/                                      what only a synthetic world knows (`s2f.synthetic.truth`)
 """
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 
-from s2f.data import tables
+from s2f.data import checksums, tables
 from s2f.data.shards import Shards
 from s2f.study.numbers import finite
 from s2f.study.paths import Study, UserError, replacing
@@ -157,27 +158,33 @@ def write(
     clips: pd.DataFrame,
     people: pd.DataFrame,
     photographs: pd.DataFrame,
-    images: UInt8[np.ndarray, "photographs size size 3"],
-    canonical: UInt8[np.ndarray, "people size size 3"],
-    landmarks: Float[np.ndarray, "people 68 2"],
+    images: UInt8[np.ndarray, "photographs size size 3"] | None = None,
+    canonical: UInt8[np.ndarray, "people size size 3"] | None = None,
+    landmarks: Float[np.ndarray, "people 68 2"] | None = None,
     rejected: pd.DataFrame | None = None,
 ) -> Corpus:
     """Write the tables and images of a corpus whose sound is already packed in `folder / "audio"`, and open it.
+
+    `SHA256SUMS` holds the digests of all files (`checksums.verify`, or `sha256sum -c SHA256SUMS`).
 
     Args:
         folder: where the corpus goes.
         clips, people, photographs, rejected: tables after `tables.SCHEMAS`.
         images: the photographs, by the rows of `photographs`.
         canonical: canonical faces, by the rows of `people`.
-        landmarks: their landmarks (px).
+        landmarks: their landmarks (px). Images and landmarks that are not given lie already in `folder / "faces"`.
 
     Raises:
         UserError: for the first thing that does not fit; the table of clips, which vouches for the rest, comes last.
     """
     folder = Path(folder)
-    (folder / "manifest.parquet").unlink(missing_ok=True)
+    for name in ("manifest.parquet", checksums.SUMS):
+        (folder / name).unlink(missing_ok=True)
     tables.check_audio(tables.check(clips, "clips"), folder / "audio")
-    for name, array in (("wild", images), ("canonical", canonical), ("landmarks", landmarks.astype(np.float32))):
+    landmarks = None if landmarks is None else landmarks.astype(np.float32)
+    for name, array in (("wild", images), ("canonical", canonical), ("landmarks", landmarks)):
+        if array is None:
+            continue
         with replacing(folder / "faces" / f"{name}.npy") as temporary:
             np.save(temporary, array)
     tables.write(people, "people", folder / "people.parquet")
@@ -185,4 +192,5 @@ def write(
     if rejected is not None:
         tables.write(rejected, "rejected", folder / "rejected.parquet")
     tables.write(clips, "clips", folder / "manifest.parquet")
+    checksums.write(folder)
     return Corpus.open(folder)

@@ -40,6 +40,11 @@ def find_landmarks(paths: Sequence[Path], kept: Path | None, workers: int) -> Ar
     return _blocks(_find_landmarks, paths, kept, workers)
 
 
+def landmarks_in(paths: Sequence[Path]) -> Arrays:
+    """`landmarks` (68, 2; px) of the largest face in each picture, found by this process (`folder.build` takes it)."""
+    return _find_landmarks(list(paths))
+
+
 def face_on(paths: Sequence[Path], kept: Path | None, workers: int) -> Arrays:
     """`frontal`: whether a detector of frontal faces finds one in the picture."""
     return _blocks(_face_on, paths, kept, workers)

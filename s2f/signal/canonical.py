@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 from PIL import Image, ImageDraw
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from s2f.signal.warping import landmark_spline, warp
 from s2f.study.paths import UserError
@@ -106,7 +105,7 @@ def canonical_faces(
     landmarks: Float[np.ndarray, "photographs 68 2"],
     poses: Pose,
     owners: Int[np.ndarray, "photographs"],
-    progress: bool = True,
+    mean_light: Float[np.ndarray, "size size"] | None = None,
 ) -> tuple[UInt8[np.ndarray, "people size size 3"], Float32[np.ndarray, "people 68 2"]]:
     """The canonical face of each person, after Cole et al. (2017).
 
@@ -118,17 +117,15 @@ def canonical_faces(
         landmarks: theirs (px in the cut-out).
         poses: as they were held.
         owners: number of the person in each photograph; all of 0 to people - 1 occur.
-        progress: whether a bar is shown.
+        mean_light: that all are compared with (default: the `average_light` of these people).
 
     Returns:
         The canonical faces and their landmarks (px), in the order of the numbers.
     """
     size = images.shape[1]
-    chosen = list(_chosen(poses, owners))
-    # What light the average face is in; one photograph a person is enough, and all may not fit into memory.
-    mean_light = np.mean([_log_light(images[rows[0]]) for rows in chosen], axis=0)
+    mean_light = average_light(images, poses, owners) if mean_light is None else mean_light
     faces, places = [], []
-    for rows in tqdm(chosen, unit="face", desc="canonical faces", disable=not progress):
+    for rows in _chosen(poses, owners):
         mean = landmarks[rows].astype(np.float64).mean(axis=0)
         even = [even_light(images[row], landmarks[row], mean_light) for row in rows]
         if len(rows) > 1:
@@ -136,6 +133,13 @@ def canonical_faces(
         faces.append(np.mean(even, axis=0).round().clip(0, 255).astype(np.uint8))
         places.append(mean)
     return np.stack(faces).reshape(-1, size, size, 3), np.stack(places).astype(np.float32)
+
+
+def average_light(
+    images: UInt8[np.ndarray, "photographs size size 3"], poses: Pose, owners: Int[np.ndarray, "photographs"]
+) -> Float[np.ndarray, "size size"]:
+    """What light people's faces are in, on average: logarithms of brightness, of one photograph a person."""
+    return np.mean([_log_light(images[rows[0]]) for rows in _chosen(poses, owners)], axis=0)
 
 
 def even_light(

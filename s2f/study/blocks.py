@@ -1,27 +1,35 @@
 """Work in blocks: several processes make them, finished ones stay on disk, and an interrupted run goes on.
 
-The standard library's forkserver imports torch once for all workers. Those of joblib import it each, which takes as
-long as the voices of some fifty synthetic people.
+The small blocks of the synthetic world are made by the standard library's forkserver (`keep`), which imports torch once
+for all workers. Those of joblib (`spread`) import it each, which takes as long as the voices of some fifty synthetic
+people; for the many items of a corpus on disk that is nothing, and joblib reaches a cluster as well.
 """
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
 import tempfile
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 from jaxtyping import Shaped
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from s2f.study.paths import replacing
+from s2f.study.paths import UserError, replacing
 
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, the share of a user, the largest file that is allowed
 
 
 def keep(jobs: Mapping[Path, partial[Arrays]], workers: int) -> None:
@@ -46,6 +54,97 @@ def keep(jobs: Mapping[Path, partial[Arrays]], workers: int) -> None:
 def _write(path: Path, job: partial[Arrays]) -> None:
     with replacing(path) as temporary:
         np.savez(temporary, **job())
+
+
+def spread(jobs: Mapping[Path, partial[Arrays]], workers: int, scheduler: str | None = None, about: str = "") -> None:
+    """Write the arrays that each job makes to its .npz file, where there is none yet, by processes or by a cluster.
+
+    A block is made on one thread, so that its bytes do not depend on who makes it. Hold `alone` for the folder.
+
+    Args:
+        jobs: calls of module-level functions, by a path that changes with all that the block depends on.
+        workers: number of processes on this machine; 1 is this process.
+        scheduler: address of a Dask scheduler, such as tcp://10.0.0.1:8786, in place of processes. Its workers read and
+            write the same files under the same names (a disk that all machines share), on one thread each.
+        about: what the bar says.
+
+    Raises:
+        UserError: if the disk is full, a process was killed, or the cluster does not answer or sees other files.
+            Finished blocks are kept: a later call goes on with what is missing.
+    """
+    for torn in {torn for folder in {path.parent for path in jobs} for torn in folder.glob(".*.npz")}:
+        torn.unlink(missing_ok=True)  # its worker was stopped while it wrote
+    missing = {path: job for path, job in jobs.items() if not zipfile.is_zipfile(path)}
+    writing = (joblib.delayed(_write_on_one_thread)(path, job) for path, job in missing.items())
+    done = len(jobs) - len(missing)
+    with tqdm(total=len(jobs), initial=done, unit="block", desc=about, mininterval=1) as bar, _sentences(workers):
+        with _cluster(scheduler) if scheduler and missing else joblib.parallel_config("loky", n_jobs=workers):
+            for _ in joblib.Parallel(return_as="generator_unordered")(writing):
+                bar.update()
+    if lost := [path for path in missing if not path.is_file()]:
+        raise UserError(f"{lost[0]} was written on another machine: the workers of {scheduler} must share this folder.")
+
+
+def _write_on_one_thread(path: Path, job: partial[Arrays]) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            _write(path, job)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _sentences(workers: int) -> Iterator[None]:
+    """What ends the work from outside, in one sentence."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise UserError(
+            f"A process of {workers} was killed, most often for want of memory: run it again with fewer workers; "
+            "finished blocks are kept."
+        ) from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"There is no space left for {error.filename or 'the blocks'}: make room and run it again; finished blocks "
+            "are kept."
+        ) from None
+
+
+@contextmanager
+def _cluster(scheduler: str) -> Iterator[None]:
+    """joblib on a Dask cluster."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError(
+            "`scheduler` asks for a Dask cluster, which is not installed: pip install 's2f[cluster]'."
+        ) from None
+    try:
+        client = Client(scheduler, timeout=10, set_as_default=False)
+    except (OSError, ValueError):
+        raise UserError(f"No Dask scheduler answers at {scheduler}: start one, or mend `scheduler`.") from None
+    with client:
+        if not client.ncores():
+            raise UserError(f"The Dask scheduler at {scheduler} has no workers: start some, then run it again.")
+        with joblib.parallel_config("dask", client=client):
+            yield
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of blocks, which dies with its holder; wait while another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another process does this work; waiting for it to leave {folder}.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def load(path: Path, *names: str) -> Arrays:

@@ -73,13 +73,11 @@ def test_a_canonical_face_is_made_of_the_frontal_photographs_or_of_the_most_fron
     frontal, turned, far = (photographs(3, yaw=yaw) for yaw in (0.0, 0.6, 0.9))
     images, landmarks = (np.concatenate(parts) for parts in zip(frontal, turned, far, frontal, strict=True))
     owners = np.tile(np.arange(3), 4)
-    faces, points = canonical.canonical_faces(images, landmarks, canonical.pose(landmarks), owners, progress=False)
+    faces, points = canonical.canonical_faces(images, landmarks, canonical.pose(landmarks), owners)
     assert points == pytest.approx(frontal[1], abs=1e-3)
     assert np.abs(faces.astype(float) - frontal[0]).mean() < 6
-    again, _ = canonical.canonical_faces(images, landmarks, canonical.pose(landmarks), owners, progress=False)
+    again, _ = canonical.canonical_faces(images, landmarks, canonical.pose(landmarks), owners)
     assert np.array_equal(faces, again)
     side = slice(3, 9)
-    _, points = canonical.canonical_faces(
-        images[side], landmarks[side], canonical.pose(landmarks[side]), owners[side], progress=False
-    )
+    _, points = canonical.canonical_faces(images[side], landmarks[side], canonical.pose(landmarks[side]), owners[side])
     assert points == pytest.approx(turned[1], abs=1e-3)

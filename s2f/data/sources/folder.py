@@ -11,25 +11,23 @@ The table is CSV (UTF-8) or parquet, a row a recording; its columns:
 Files are named as seen from the folder of the table. What cannot be used is set aside with its reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as arrow
-from jaxtyping import Shaped
 from pydantic import Field
-from tqdm.auto import tqdm
 
-from s2f.data import corpus, tables
+from s2f.data import corpus, preparation, tables
 from s2f.data.corpus import Corpus
+from s2f.data.preparation import Detector, People, Workshop
 from s2f.data.shards import ShardWriter
-from s2f.signal import audio, speech
-from s2f.signal.canonical import align, canonical_faces, pose
-from s2f.signal.images import read_image
-from s2f.study import config
+from s2f.signal import audio
+from s2f.study import blocks, config
 from s2f.study.config import Count, Seconds, Section, Seed, Share
 from s2f.study.paths import UserError, printable
 
@@ -41,9 +39,6 @@ SHARD_SAMPLES = 2**26  # 128 MiB a file
 COORDINATES = [f"{axis}{point}" for point in range(68) for axis in "xy"]  # of a table of landmarks
 # Bands and decades of age, by the years in which they begin.
 AGE_BANDS = {0: "under 18", 18: "18-34", 35: "35-49", 50: "50-64", 65: "65 and over"}
-
-# What a detector says of pictures: `landmarks` (NaN where there are none) and `reason`.
-Detector = Callable[[Sequence[Path]], Mapping[str, Shaped[np.ndarray, "files ..."]]]
 
 
 class Folder(Section):
@@ -59,6 +54,7 @@ class Folder(Section):
     test_share: Share
     seed: Seed
     workers: Count
+    scheduler: str | None  # address of a Dask cluster that works in their place, such as tcp://10.0.0.1:8786
 
 
 # What such a study may hold: all that does not ask for the truth of a synthetic world.
@@ -214,16 +210,22 @@ def build(
     source: str,
     aside: SetAside,
     canonical: Mapping[str, Path] | None = None,
+    detect_in_blocks: bool = False,
+    scratch: Path | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
 ) -> Corpus:
     """Make a corpus of recordings and photographs.
 
     Nothing that one file lacks stops the others: a picture without a face, a file that is no sound, and a person of
-    whom nothing is left are set aside.
+    whom nothing is left are set aside. The files are read in blocks (`s2f.data.preparation`), which wait in `scratch`
+    until all is packed: an interrupted call is taken up where it stopped, and the bytes of the corpus do not depend on
+    who does the work.
 
     Args:
         recordings: rows as `read_table` makes them.
         folder: where the corpus goes.
-        detect: finds the landmarks in pictures.
+        detect: finds the landmarks in pictures; called once, for all of them.
         size: side of the photographs and of the canonical faces (px).
         seconds: how much of the speech in each recording is kept.
         seed: of the lots that deal people without a split.
@@ -231,57 +233,58 @@ def build(
         source: the name of the corpus, as the table of clips has it.
         aside: what was set aside so far; takes the rest.
         canonical: pictures of people, by speaker, that their canonical faces are made of (default: their photographs).
+        detect_in_blocks: whether the workers call `detect`, block by block; it must be a function of the library.
+        scratch: where finished blocks wait (default: `scratch/preparation` beside the folder); as large as the corpus.
+        workers: number of processes.
+        scheduler: address of a Dask cluster that works in their place (`blocks.spread`).
 
     Raises:
         UserError: if nothing usable is left in a split, or a speaker stands in two.
     """
-    photographs, images, landmarks, poses = _photographs(recordings, detect, size, aside)
-    if canonical is None:
-        portraits = (photographs, images, landmarks, poses)
-    else:
-        sitters = [speaker for speaker in photographs["speaker_id"].unique() if speaker in canonical]
-        rows = pd.DataFrame({"speaker": sitters, "photographs": [(canonical[name],) for name in sitters]})
-        portraits = _photographs(rows, detect, size, aside)
+    folder = Path(folder)
+    workshop = Workshop(scratch or folder.parent / "scratch" / "preparation", workers, scheduler)
+    with blocks.alone(workshop.folder):
+        photographs = _pictures(_owners(recordings, aside), detect, detect_in_blocks, size, aside, workshop)
+        if canonical is None:
+            portraits = photographs
+        else:
+            sitters = {canonical[name]: name for name in photographs.table["speaker_id"].unique() if name in canonical}
+            portraits = _pictures(sitters, detect, detect_in_blocks, size, aside, workshop)
 
-    faces = set(portraits[0]["speaker_id"]) & set(photographs["speaker_id"])
-    usable = recordings["speaker"].isin(faces)
-    for speaker in recordings.loc[~usable, "speaker"].unique():
-        aside.add("person", speaker, "no face was found in any photograph")
-    recordings = recordings[usable].reset_index(drop=True)
-    recordings = recordings.assign(split=splits(recordings, seed, shares))
-    clips = _sounds(recordings, photographs, folder / "audio", seconds, source, aside)
-    kept = set(clips["speaker_id"]) | set(recordings.loc[recordings["split"] == "face", "speaker"])
-    for speaker in recordings.loc[~recordings["speaker"].isin(kept), "speaker"].unique():
-        aside.add("person", speaker, "no recording of this speaker can be used")
-    people = _people(recordings[recordings["speaker"].isin(kept)])
-    for split in tables.SPLITS:
-        if not (people["split"] == split).any():
-            raise UserError(f"No speaker of the split {split} can be used: see what was set aside, and add some.")
+        faces = set(portraits.table["speaker_id"]) & set(photographs.table["speaker_id"])
+        usable = recordings["speaker"].isin(faces)
+        for speaker in recordings.loc[~usable, "speaker"].unique():
+            aside.add("person", speaker, "no face was found in any photograph")
+        recordings = recordings[usable].reset_index(drop=True)
+        recordings = recordings.assign(split=splits(recordings, seed, shares))
+        sounds = _sounds(recordings, seconds, aside, workshop)
+        heard = {speaker for part in sounds for speaker in part.rows["speaker"]}
+        kept = heard | set(recordings.loc[recordings["split"] == "face", "speaker"])
+        for speaker in recordings.loc[~recordings["speaker"].isin(kept), "speaker"].unique():
+            aside.add("person", speaker, "no recording of this speaker can be used")
+        people = _people(recordings[recordings["speaker"].isin(kept)])
+        for split in tables.SPLITS:
+            if not (people["split"] == split).any():
+                raise UserError(f"No speaker of the split {split} can be used: see what was set aside, and add some.")
 
-    number = pd.Series(np.arange(len(people)), index=people["speaker_id"])
-    kept = photographs["speaker_id"].isin(number.index).to_numpy()
-    sitting = portraits[0]["speaker_id"].isin(number.index).to_numpy()
-    owners = number[portraits[0].loc[sitting, "speaker_id"]].to_numpy()
-    faces, points = canonical_faces(
-        portraits[1][sitting], portraits[2][sitting], pose_rows(portraits[3], sitting), owners
-    )
-    new_row = np.cumsum(kept) - 1
-    shown = photographs[kept].reset_index(drop=True)
-    return corpus.write(
-        folder,
-        clips=clips.assign(face=new_row[clips["face"]]).astype({"face": "Int64"}),
-        people=people,
-        photographs=shown[["speaker_id"]].assign(split=people["split"].to_numpy()[number[shown["speaker_id"]]]),
-        images=images[kept],
-        canonical=faces,
-        landmarks=points,
-        rejected=aside.table,
-    )
+        photographs, portraits = photographs.of(people["speaker_id"]), portraits.of(people["speaker_id"])
+        canonical_files = _canonical(portraits, workshop)
 
-
-def pose_rows(poses, rows):
-    """Some rows of poses."""
-    return type(poses)(*(values[rows] for values in poses))
+        # The table of clips vouches for all other files: it goes first and comes back last.
+        (folder / "manifest.parquet").unlink(missing_ok=True)
+        _pack_faces(photographs, portraits, canonical_files, people["speaker_id"], size, folder / "faces")
+        split_of = people.set_index("speaker_id")["split"]
+        made = corpus.write(
+            folder,
+            clips=_pack_sounds(sounds, photographs.table, folder / "audio", source),
+            people=people,
+            photographs=photographs.table[["speaker_id"]].assign(
+                split=split_of[photographs.table["speaker_id"]].to_numpy()
+            ),
+            rejected=aside.table,
+        )
+        workshop.clear()
+    return made
 
 
 def splits(recordings: pd.DataFrame, seed: int, shares: tuple[float, float]) -> list[str]:
@@ -304,81 +307,159 @@ def splits(recordings: pd.DataFrame, seed: int, shares: tuple[float, float]) -> 
     return [split[speaker] for speaker in recordings["speaker"]]
 
 
-def _photographs(recordings: pd.DataFrame, detect: Detector, size: int, aside: SetAside):
-    """The pictures in which a face was found: table, cut-outs, landmarks, poses."""
-    owner = {path: row.speaker for row in recordings.itertuples() for path in row.photographs}
-    paths = list(owner)
-    if not paths:
+class Pictures(NamedTuple):
+    """Pictures in which a face was found, a person's side by side."""
+
+    table: pd.DataFrame  # speaker_id, path, and the row in the blocks, one after the other
+    files: list[Path]  # the blocks
+
+    def of(self, speakers: pd.Series) -> "Pictures":
+        """Those of some people."""
+        return Pictures(self.table[self.table["speaker_id"].isin(speakers)].reset_index(drop=True), self.files)
+
+
+def _owners(recordings: pd.DataFrame, aside: SetAside) -> dict[Path, str]:
+    """Whose each photograph is."""
+    owners = {}
+    for row in recordings.itertuples():
+        for path in row.photographs:
+            if owners.setdefault(path, row.speaker) != row.speaker:
+                aside.add("photograph", path, f"speaker {row.speaker} names it, but it is of {owners[path]}")
+    if not owners:
         raise UserError("The table names no photographs: fill in the column photographs.")
-    found = detect(paths)
-    rows, images, landmarks = [], [], []
-    poses = pose(np.asarray(found["landmarks"], float))
-    kept = np.zeros(len(paths), bool)
-    for place, path in enumerate(tqdm(paths, unit="photograph")):
-        try:
-            if found["reason"][place]:
-                raise UserError(str(found["reason"][place]))
-            image, points = align(read_image(path), found["landmarks"][place], size)
-        except UserError as error:
-            aside.add("photograph", path, str(error))
-            continue
-        kept[place] = True
-        rows.append((owner[path], path))
-        images.append(image)
-        landmarks.append(points)
-    if not rows:
+    return owners
+
+
+def _pictures(
+    owners: dict[Path, str], detect: Detector, in_blocks: bool, size: int, aside: SetAside, workshop: Workshop
+) -> Pictures:
+    """Find the faces in pictures and cut them out."""
+    table = pd.DataFrame({"speaker_id": owners.values(), "path": owners.keys()})
+    found = None if in_blocks else detect(list(owners))
+    table = table.sort_values("speaker_id", kind="stable")
+    paths, order = table["path"].tolist(), table.index.to_numpy()
+    parts = [
+        (
+            paths[part],
+            detect if in_blocks else {name: found[name][order[part]] for name in ("landmarks", "reason")},
+            size,
+        )
+        for part in preparation.slices(len(paths))
+    ]
+    files = workshop.map(preparation.photographs, parts, "photographs")
+    table["reason"] = np.concatenate([preparation.load(file, "reason")["reason"] for file in files])
+    table["row"] = np.arange(len(table))
+    for row in table[table["reason"] != ""].sort_index().itertuples():
+        aside.add("photograph", row.path, row.reason)
+    table = table.loc[table["reason"] == "", ["speaker_id", "path", "row"]]
+    if table.empty:
         raise UserError(f"No face was found in any of {len(paths)} photographs: see whether they show faces.")
-    # A person's photographs are neighbours.
-    table = pd.DataFrame(rows, columns=["speaker_id", "path"])
-    order = table.sort_values("speaker_id", kind="stable").index.to_numpy()
-    kept = np.flatnonzero(kept)[order]
-    return (
-        table.iloc[order].reset_index(drop=True),
-        np.stack(images)[order],
-        np.stack(landmarks)[order],
-        pose_rows(poses, kept),
+    return Pictures(table.reset_index(drop=True), files)
+
+
+def _canonical(portraits: Pictures, workshop: Workshop) -> list[Path]:
+    """The blocks of canonical faces, of people in the order of the portraits."""
+    numbers = pd.factorize(portraits.table["speaker_id"])[0]
+    rows = portraits.table["row"].to_numpy()
+    parts = []
+    for part in preparation.slices(int(numbers[-1]) + 1):
+        mine = slice(*np.searchsorted(numbers, [part.start, part.stop]))
+        file = rows[mine] // preparation.BLOCK
+        of_each = [rows[mine][file == number] % preparation.BLOCK for number in np.unique(file)]
+        files = [portraits.files[number] for number in np.unique(file)]
+        parts.append(People(files, of_each, numbers[mine] - part.start))
+    lights = workshop.map(preparation.light, [(each,) for each in parts], "light")
+    (lit,) = workshop.map(preparation.mean_light, [(lights,)], "mean light")
+    return workshop.map(preparation.faces, [(each, lit) for each in parts], "canonical faces")
+
+
+class Sounds(NamedTuple):
+    """The recordings of a split that hold speech, in one block."""
+
+    split: str
+    rows: pd.DataFrame  # of the recordings, with their `length` (samples) and `row` in the block
+    file: Path
+
+
+def _sounds(recordings: pd.DataFrame, seconds: float, aside: SetAside, workshop: Workshop) -> list[Sounds]:
+    """Find the speech in the recordings; blocks in the order of the splits."""
+    voiced = recordings[recordings["sound"].notna()]
+    parts = [
+        (split, members.iloc[part])
+        for split, members in voiced.groupby("split", sort=False)
+        for part in preparation.slices(len(members))
+    ]
+    read = [(rows["sound"].tolist(), float(seconds)) for _, rows in parts]
+    found = []
+    for (split, rows), file in zip(parts, workshop.map(preparation.sounds, read, "recordings"), strict=True):
+        rows = rows.assign(**preparation.load(file, "length", "reason"), row=np.arange(len(rows)))
+        for clip in rows[rows["reason"] != ""].itertuples():
+            aside.add("recording", clip.sound, clip.reason)
+        if len(rows := rows[rows["reason"] == ""]):
+            found.append(Sounds(split, rows, file))
+    if not found:
+        raise UserError(f"None of {len(voiced)} recordings can be used: see whether they are sound files.")
+    return found
+
+
+def _pack_faces(
+    photographs: Pictures, portraits: Pictures, canonical: list[Path], speakers: pd.Series, size: int, folder: Path
+) -> None:
+    """Write the photographs, and the canonical faces with their landmarks by the order of `speakers`."""
+    rows = photographs.table["row"].to_numpy()
+    with preparation.array_file(folder / "wild.npy", (len(rows), size, size, 3), "u1") as put:
+        for number, file in enumerate(photographs.files):
+            here = np.flatnonzero(rows // preparation.BLOCK == number)
+            if len(here):
+                put(here, preparation.load(file, "images")["images"][rows[here] % preparation.BLOCK])
+    places = pd.Index(speakers).get_indexer(portraits.table["speaker_id"].unique())
+    parts = preparation.slices(len(places))
+    for name, shape, dtype in (("canonical", (size, size, 3), "u1"), ("landmarks", (68, 2), "<f4")):
+        with preparation.array_file(folder / f"{name}.npy", (len(places), *shape), dtype) as put:
+            for part, file in zip(parts, canonical, strict=True):
+                put(places[part], preparation.load(file, name)[name])
+
+
+def _pack_sounds(sounds: list[Sounds], photographs: pd.DataFrame, folder: Path, source: str) -> pd.DataFrame:
+    """Pack the recordings; the table of the clips, in which `face` counts the rows of `photographs`."""
+    rows_of = photographs.groupby("speaker_id").indices
+    row_of = {key: row for row, key in enumerate(zip(photographs["speaker_id"], photographs["path"], strict=True))}
+    parts = []
+    for split, members in groupby(sounds, key=lambda part: part.split):
+        with ShardWriter(folder, split, SHARD_SAMPLES) as writer:
+            for part in members:
+                parts.append(_packed(part, writer))
+    clips = pd.concat(parts, ignore_index=True)
+    for stale in {path.name for path in folder.glob("*.i16")} - set(clips["audio_shard"]):
+        (folder / stale).unlink()  # of a larger corpus that was here before
+    faces, numbers = [], clips.groupby("speaker").cumcount()
+    for speaker, names, number in zip(clips["speaker"], clips["photographs"], numbers, strict=True):
+        # Its own photographs, where a face was found in one; clip after clip another of them.
+        own = [row_of[speaker, path] for path in names if (speaker, path) in row_of] or rows_of[speaker]
+        faces.append(own[number % len(own)])
+    return pd.DataFrame(
+        {
+            "clip_id": [f"{name}-{number:03d}" for name, number in zip(clips["speaker"], numbers, strict=True)],
+            "speaker_id": clips["speaker"],
+            "split": clips["split"],
+            "source": source,
+            "seconds": clips["length"] / audio.SAMPLE_RATE,
+            "audio_shard": clips["audio_shard"],
+            "audio_offset": clips["audio_offset"],
+            "audio_samples": clips["length"],
+            "face": pd.array(faces, "Int64"),
+        }
+        | {name: clips[name] for name in LABELS}
     )
 
 
-def _sounds(recordings, photographs, folder, seconds, source, aside) -> pd.DataFrame:
-    """Pack the sounds; the table of the clips, in which `face` counts the rows of `photographs`."""
-    rows_of = photographs.groupby("speaker_id").indices
-    row_of = pd.Series(photographs.index, index=photographs["path"])
-    rows, counts = [], dict.fromkeys(recordings["speaker"], 0)
-    for stale in folder.glob("*.i16"):
-        stale.unlink()
-    voiced = recordings[recordings["sound"].notna()]
-    for split, members in voiced.groupby("split", sort=False):
-        with ShardWriter(folder, split, SHARD_SAMPLES) as writer:
-            for clip in tqdm(members.itertuples(), total=len(members), unit="clip", desc=split):
-                try:
-                    wave = speech.read(clip.sound, seconds)
-                except UserError as error:
-                    aside.add("recording", clip.sound, str(error))
-                    continue
-                shard, offset = writer.append(wave)
-                count = counts[clip.speaker]
-                counts[clip.speaker] += 1
-                # Its own photographs, where a face was found in one; clip after clip another of them.
-                own = [row_of[path] for path in clip.photographs if path in row_of.index]
-                own = own or rows_of[clip.speaker]
-                rows.append(
-                    {
-                        "clip_id": f"{clip.speaker}-{count:03d}",
-                        "speaker_id": clip.speaker,
-                        "split": split,
-                        "source": source,
-                        "seconds": len(wave) / audio.SAMPLE_RATE,
-                        "audio_shard": shard,
-                        "audio_offset": offset,
-                        "audio_samples": len(wave),
-                        "face": own[count % len(own)],
-                    }
-                    | {name: getattr(clip, name) for name in LABELS}
-                )
-    if not rows:
-        raise UserError(f"None of {len(voiced)} recordings can be used: see whether they are sound files.")
-    return pd.DataFrame(rows)
+def _packed(part: Sounds, writer: ShardWriter) -> pd.DataFrame:
+    """Append the recordings of a block; their rows, with their places."""
+    made = preparation.load(part.file, "samples", "length")
+    starts = np.cumsum(made["length"]) - made["length"]
+    waves = [made["samples"][starts[row] :][: made["length"][row]] for row in part.rows["row"]]
+    places = [writer.append(wave) for wave in waves]
+    return part.rows.assign(audio_shard=[shard for shard, _ in places], audio_offset=[offset for _, offset in places])
 
 
 def _people(recordings: pd.DataFrame) -> pd.DataFrame:
