@@ -1,5 +1,5 @@
 """The commands: `s2f face` draws the face that goes with a recording, `s2f run` tries a notebook with other settings,
-`s2f compare` says whether a run reproduced another, `s2f check` what is here.
+`s2f compare` says whether a run reproduced another, `s2f check` what is here, `s2f data check` what a corpus lacks.
 
 torch and the models take seconds to import, so each command imports them when it runs.
 """
@@ -25,6 +25,8 @@ MOST_SAMPLES = 99
 MOST_EXAGGERATED = 10  # as in the settings of a study
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+data = typer.Typer(no_args_is_help=True)
+app.add_typer(data, name="data", help="The corpus of a study.")
 
 
 @contextmanager
@@ -230,6 +232,28 @@ def compare(
         found = comparing.with_reference(here, reference)
     typer.echo("\n".join([found.verdict, *found.reasons, "", *found.details]))
     if not found.reproduced:
+        raise typer.Exit(1)
+
+
+@data.command("check")
+def check_data(
+    study: Annotated[Path | None, typer.Argument(help="Its folder; default: the study of the working folder.")] = None,
+    opening: Annotated[
+        bool, typer.Option("--open", "--deep", help="Decode every sound and picture, which takes minutes to hours.")
+    ] = False,
+) -> None:
+    """Say what is there of a study's corpus, what is missing and what is broken; exit code 1 if anything is."""
+    with refusing():
+        here = paths.study(study)
+
+        from s2f.data.sources import check as checking
+
+        report = checking.check(here, opening)
+        listed = here.scratch / "check" / "findings.csv"
+        with writing(listed), paths.replacing(listed) as temporary:
+            report.findings.to_csv(temporary, index=False, encoding="utf-8")
+    typer.echo(paths.printable("\n".join([*report.lines(), f"list      {listed}"])))
+    if not report.whole:
         raise typer.Exit(1)
 
 

@@ -7,6 +7,7 @@
     images             read and write pictures
     landmark_detector  a linear detector of the 68 landmarks
     landmarks          craniofacial measures from 68 landmarks
+    media              sound and frames of compressed files and videos
     numpy_warping      the warp of images without torch
     resynthesis        a real recording with another pitch or other formants
     spectrograms       the compressed spectrograms of batches, in torch

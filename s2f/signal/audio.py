@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float, Float32, Int16, Shaped
 
+from s2f.signal import media
 from s2f.study.paths import UserError
 
 SAMPLE_RATE = 16_000
@@ -30,6 +31,7 @@ KAISER_BETA = 14.77
 LARGEST_FILTER = 20_000_000  # limit on the size of the resampling filter; common rates need less than 1/50 of it
 FILTERED_AT_A_TIME = 4_000_000  # samples under the filter
 BLOCK_SECONDS = 10  # decoded at a time, so that what comes before a damaged place is kept
+MARGIN = 0.1  # s that are decoded beyond what is wanted, so that the resampling filter does not see the cut
 AGREEMENT = 0.7  # channels agree if their mean keeps so much of the power of the loudest
 
 
@@ -40,7 +42,8 @@ def read(path: str | Path, seconds: int | float | None = None) -> Float32[np.nda
     taken. Of a damaged file, what comes before the damage is read. Samples beyond 1 are scaled down.
 
     Args:
-        path: file in any format that libsndfile reads, of any common sample rate.
+        path: file in any format that libsndfile reads, of any common sample rate; with PyAV (the extra `corpora`) also
+            AAC, and the sound of a video. Its content counts, not its name.
         seconds: decode only the first `seconds` of the file; all of it by default.
 
     Raises:
@@ -69,13 +72,11 @@ def _decode(path: Path, seconds: int | float | None) -> tuple[Float32[np.ndarray
         # As bytes, in which a name may be in any encoding.
         with soundfile.SoundFile(os.fsencode(path)) as file:
             rate = file.samplerate
-            # 0.1 s more, so that the resampling filter does not see the cut.
-            parts = list(_blocks(file, math.inf if seconds is None else math.ceil((seconds + 0.1) * rate)))
+            media.refuse_flood(path, file.channels, rate)
+            parts = list(_blocks(file, math.inf if seconds is None else math.ceil((seconds + MARGIN) * rate)))
     # soundfile raises TypeError for headerless .raw files, whose sample rate is unknown.
     except (soundfile.SoundFileError, TypeError):
-        raise UserError(
-            f"{path} is not audio that libsndfile can read (empty, damaged, or another format): export it as WAV."
-        ) from None
+        return media.sound(path, math.inf if seconds is None else seconds + MARGIN)
     if not parts:
         raise UserError(f"{path} holds no samples, or its header says so: export it again.")
     return np.concatenate(parts), rate

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from s2f.signal import media
 from s2f.study.paths import UserError, replacing
 
+# Formats that Pillow decodes by itself: for others, such as EPS, it starts programs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 GAP = 8  # px between the pictures of a sheet
 FRAME = 64  # grey of the frame around the first
 
@@ -31,17 +34,25 @@ def save_png(image: UInt8[np.ndarray, "height width 3"], path: str | Path, **tex
 
 
 def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Read any image that Pillow supports as RGB, rotated according to its EXIF orientation.
+    """Read a picture as RGB, rotated according to its EXIF orientation; of a video its first frame.
 
     Raises:
-        UserError: If the file is missing or not an image.
+        UserError: if the file is missing, is neither (its content counts, not its name), or is larger than
+            `media.MOST_PIXELS`.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no picture {path}: check the name.")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
+            media.refuse_bomb(path, *image.size)
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except UserError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):  # Pillow's limits are beyond ours
+        raise UserError(f"{path} has more than {media.MOST_PIXELS} pixels: make it smaller.") from None
+    except UnidentifiedImageError:
+        return media.frame(path)
     except Exception:  # of a damaged file Pillow's decoders raise OSError, and SyntaxError, ValueError, TypeError, ...
         raise UserError(f"{path} is not a picture that Pillow can read: convert it to PNG first.") from None
 

@@ -1,7 +1,11 @@
 """Where a corpus comes from: each module turns one kind of source into tables, sound and faces.
 
+    check             what there is of a corpus, what is missing and what is broken
     folder            files on a user's disk
+    official          settings of corpora in their official layout, and which module reads them
     published         the samples that the authors published
     published_corpus  the published samples as a corpus
     synthetic         the synthetic world
+    tree              the files below a folder, and the tables beside them
+    voxceleb          VoxCeleb 1 and 2
 """
