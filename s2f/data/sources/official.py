@@ -38,6 +38,7 @@ class Official(Section):
     test_share: Share
     seed: Seed
     workers: Count
+    scheduler: str | None  # address of a Dask cluster that prepares in their place
 
 
 COUNTED = ("what", "found", "complete", "missing")

@@ -19,7 +19,7 @@ from s2f.study.paths import Study
 SETTINGS = {
     "tables": "tables", "voices": "voices", "faces": "faces", "split": "official", "photographs": 4,
     "landmarks": "faces/landmarks.csv", "size": 32, "seconds": 3.0, "val_share": 0.2, "test_share": 0.0, "seed": 1,
-    "workers": 1,
+    "workers": 1, "scheduler": None,
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def settings(corpus, **changes):
 
 def study(root: Path, cfg: official.Official) -> Study:
     """The study of a corpus, as `s2f data check` finds it."""
-    lines = "".join(f"  {name}: {value}\n" for name, value in cfg.model_dump().items())
+    lines = "".join(f"  {name}: {'' if value is None else value}\n" for name, value in cfg.model_dump().items())
     (root / "params.yaml").write_text(f"data:\n{lines}", encoding="utf-8")
     (root / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     return Study(root)
@@ -120,6 +120,8 @@ def test_each_fault_of_voxceleb_is_reported_and_nothing_else_is_lost(voxceleb, t
         shares=(cfg.val_share, cfg.test_share),
         source=cfg.corpus,
         aside=aside,
+        scratch=tmp_path / "scratch",
+        workers=cfg.workers,
     )
     assert len(corpus.people) == 10 and len(corpus.clips) == 18
     assert corpus.rejected["kind"].value_counts()["recording"] == 3  # doubled, empty, cut off
