@@ -1,5 +1,6 @@
 """Corpora in their official layouts, a dozen people each, with one fault of each kind; nobody in them exists."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -145,4 +146,135 @@ def voxceleb(root: Path, toy: Toy) -> dict[str, str]:
         "n000010": "no usable row of the metadata",
         "vox1_meta.csv, row 8": "earlier row",
         "vox1_meta.csv, row 9": "2 cells under 5 columns",
+    }
+
+
+def avspeech(root: Path, toy: Toy) -> dict[str, str]:
+    """AVSpeech: clips as video, or as sound and a picture; one with two faces. Returns as `voxceleb`."""
+    tables, clips = root / "tables", root / "clips"
+    tables.mkdir(parents=True)
+    rows = {"train": [], "test": []}
+    for person in range(8):
+        video, table = f"vid{person:02d}_-{'x' * 4}", "test" if person > 5 else "train"
+        rows[table].append(f' {video} , 12.500000 ,"18.250000",0.5,0.5 ')
+        rows[table].append(f"{video},30.04,35.0,0.500000,0.500000")
+        picture(clips / f"{video}_012.500000-018.250000.mp4", toy, person, root)
+        toy.sound(clips / f"{video}_30.04.wav", person, 1)
+        toy.picture(clips, f"{video}_30.04.jpg", person, 1)
+    rows["train"] += [rows["train"][0], "vid00_-xxxx,90.0,80.0,0.5,0.5", "caf\u00e9,1,2,0.5,0.5", rows["test"][0]]
+    # A clip of two people side by side, of whom the right one speaks; and one where nobody is at the point.
+    pair = np.concatenate([toy.image(1), toy.image(2)], axis=1)
+    beside = toy.points(2) + np.array([len(toy.image(1)), 0])
+    for start, point in (("50.0", "0.75,0.5"), ("60.0", "0.5,0.02")):
+        rows["train"].append(f"vid02_-xxxx,{start},68.5,{point}")
+        film(clips / f"vid02_-xxxx_{start}.mp4", toy.wave(2), pair[None].repeat(3, axis=0))
+        for points in (toy.points(1), beside):
+            toy.mark(clips, f"vid02_-xxxx_{start}.mp4", points)
+    for start in ("100.0", "110.0", "120.0"):
+        rows["train"].append(f"vid03_-xxxx,{start},128.0,0.5,0.5")
+    film(clips / "vid03_-xxxx_100.0.mp4", None, toy.image(3)[None].repeat(3, axis=0))  # a video without sound
+    toy.mark(clips, "vid03_-xxxx_100.0.mp4", toy.points(3))
+    toy.sound(clips / "vid03_-xxxx_110.0.wav", 3)  # no frame
+    cut(picture(clips / "vid03_-xxxx_120.0.mp4", toy, 3, root))
+    toy.sound(clips / "vid04_-xxxx_7.0.wav", 4)  # no row
+    toy.sound(clips / "holiday.wav", 4)
+    for table, lines in rows.items():
+        (tables / f"avspeech_{table}.csv").write_bytes("\r\n".join(lines).encode("latin-1"))
+    return {
+        "avspeech_train.csv, row 13": "earlier row",
+        "avspeech_train.csv, row 14": "later end",
+        "avspeech_train.csv, row 15": "no video, start",
+        "vid06_-xxxx": "both tables",
+        "vid03_-xxxx_100.0.mp4": "no sound track",
+        "vid03_-xxxx_110.0.wav": "no frame",
+        "vid03_-xxxx_120.0.mp4": "not audio",
+        "vid04_-xxxx_7.0.wav": "no usable row",
+        "holiday.wav": "not named",
+    }
+
+
+def picture(path: Path, toy: Toy, person: int, root: Path) -> Path:
+    """A video in which a person speaks."""
+    film(path, toy.wave(person), toy.image(person)[None].repeat(3, axis=0))
+    toy.mark(path.parent, path.name, toy.points(person))
+    return path
+
+
+def crema_d(root: Path, toy: Toy) -> dict[str, str]:
+    """CREMA-D: wav and Flash by actors. Returns as `voxceleb`."""
+    tables, voices, faces = (root / name for name in ("tables", "AudioWAV", "VideoFlash"))
+    for folder_ in (tables, voices, faces):
+        folder_.mkdir(parents=True)
+    rows = ['"ActorID","Age","Sex","Race","Ethnicity"']
+    for person in range(9):
+        sex = {"F": "Female", "M": "Male"}[toy.sex[toy.speakers[person]]]
+        rows.append(f'{1001 + person}, {20 + person} ,"{sex}" ,"Group, of some","Not Hispanic"')
+        for take, emotion in enumerate(("ANG_XX", "NEU_XX")):
+            toy.sound(voices / f"{1001 + person}_IEO_{emotion}.wav", person, take)
+            film(faces / f"{1001 + person}_IEO_{emotion}.flv", None, toy.image(person, take)[None].repeat(2, axis=0))
+            toy.mark(faces, f"{1001 + person}_IEO_{emotion}.flv", toy.points(person, take))
+    rows += ['1003,99,"Male","Other","Hispanic"', "", '1020,old,"Female","Other","Hispanic"']
+    (tables / "VideoDemographics.csv").write_bytes("\r\n".join(rows).encode())
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (voices / "1001_TIE_SAD_X.wav").write_text(pointer, encoding="utf-8")
+    (voices / "1002_TIE_SAD_HI.wav").write_bytes(b"")
+    soundfile.write(voices / "1002_TIE_SAD_LO.wav", np.zeros(3 * SAMPLE_RATE), SAMPLE_RATE)
+    toy.sound(voices / "1050_TIE_SAD_LO.wav", 4)
+    toy.sound(voices / "1004_tie_sad.wav", 4)
+    return {
+        "VideoDemographics.csv, row 4": "contradict",
+        "VideoDemographics.csv, row 11": "contradict",
+        "VideoDemographics.csv, row 13": "the age of 1020",
+        "1003": "no usable row",
+        "1050": "no usable row",
+        "1001_TIE_SAD_X.wav": "Git LFS",
+        "1002_TIE_SAD_HI.wav": "empty",
+        "1002_TIE_SAD_LO.wav": "silent",
+        "1004_tie_sad.wav": "not named",
+    }
+
+
+def mav_celeb(root: Path, toy: Toy) -> dict[str, str]:
+    """MAV-Celeb v1: two languages of each person, and a test set. Returns as `voxceleb`."""
+    tables, voices, faces = (root / name for name in ("tables", "voices", "faces"))
+    tables.mkdir(parents=True)
+    rows = ["ids,name,gender"]
+    for person in range(8):
+        rows.append(f"id{person:04d},{NAMES[person]},{'Male' if toy.sex[toy.speakers[person]] == 'M' else 'Female'}")
+        for take, language in enumerate(("English", "Urdu")):
+            toy.sound(voices / f"id{person:04d}/{language}/aaa/00000.wav", person, take)
+            toy.picture(faces, f"id{person:04d}/{language}/aaa/0000{take}00.jpg", person, take)
+    (tables / "v1_meta.csv").write_text("\n".join([*rows, rows[1]]), encoding="utf-8-sig")
+    for number in range(3):
+        toy.sound(voices / f"English/0000{number}.wav", number)
+    cut(toy.sound(voices / "id0002/Urdu/aaa/00001.wav", 2))
+    toy.sound(voices / "id0009/Urdu/aaa/00001.wav", 2)
+    toy.sound(voices / "id0002/00001.wav", 2)
+    return {
+        "v1_meta.csv, row 10": "earlier row",
+        "id0002/Urdu/aaa/00001.wav": "cut off",
+        "id0009": "no picture",
+        "id0002/00001.wav": "does not lie in",
+    }
+
+
+def hostile(root: Path, outside: Path) -> dict[str, str]:
+    """Put into a folder what no corpus should hold; the reason that goes with each."""
+    root.mkdir(parents=True)
+    os.mkfifo(root / "pipe.wav")
+    (root / "away.wav").symlink_to(outside / "secret.wav")
+    (root / "nowhere.wav").symlink_to("missing.wav")
+    (root / "loop").symlink_to(root)
+    (root / "etc").symlink_to(outside)
+    (root / "plain.wav").write_bytes(b"RIFF")
+    (root / "alias.WAV").symlink_to("plain.wav")
+    (root / "._plain.wav").touch()
+    (root / "new\nline.wav").touch()
+    return {
+        "pipe.wav": "a pipe or a device",
+        "away.wav": "leads out of the folder",
+        "nowhere.wav": "or nowhere",
+        "loop": "a link to a folder",
+        "etc": "a link to a folder",
+        "new\nline.wav": "rename it",
     }

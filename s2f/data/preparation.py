@@ -61,7 +61,8 @@ def _key(work: Callable, part: tuple) -> str:
     """Of all that a block depends on; files count by their names, sizes and times."""
     first = part[0]
     files = [(str(path), *_state(path)) for path in (first if isinstance(first, list) else first.files)]
-    digests = [code.digest(each) for each in (work, *part) if callable(each)]
+    # Of a partial call, the function; its arguments are hashed with the rest.
+    digests = [code.digest(getattr(each, "func", each)) for each in (work, *part) if callable(each)]
     return hashlib.sha256(f"{joblib.hash(part)} {digests} {files!r}".encode()).hexdigest()[:24]
 
 

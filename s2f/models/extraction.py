@@ -10,10 +10,11 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float32, Shaped, UInt8
 
 from s2f.models import pretrained
-from s2f.signal import audio, colour, speech, voice_statistics
+from s2f.signal import audio, colour, landmarks, speech, voice_statistics
 from s2f.signal.images import read_image
 from s2f.study import blocks, code
 from s2f.study.paths import UserError
@@ -43,6 +44,28 @@ def find_landmarks(paths: Sequence[Path], kept: Path | None, workers: int) -> Ar
 def landmarks_in(paths: Sequence[Path]) -> Arrays:
     """`landmarks` (68, 2; px) of the largest face in each picture, found by this process (`folder.build` takes it)."""
     return _find_landmarks(list(paths))
+
+
+def landmarks_at(points: Path, paths: Sequence[Path]) -> Arrays:
+    """`landmarks` (68, 2; px) of the face at a given point of each picture, found by this process.
+
+    Args:
+        points: a parquet table with the columns photograph, x and y, shares of its width and height.
+        paths: some of these pictures.
+    """
+    where = _points_of(points).loc[[str(path) for path in paths]].to_numpy()
+    finder = _landmark_finder()
+    images, reasons = _pictures(list(paths))
+    places = [(x * image.shape[1], y * image.shape[0]) for image, (x, y) in zip(images, where, strict=True)]
+    found = [finder.at(image, place) for image, place in zip(images, places, strict=True)]
+    rows = [np.full((68, 2), np.nan) if face is None else face for face in found]
+    missing = np.array([face is None for face in found]) & (np.array(reasons) == "")
+    return {"landmarks": np.stack(rows), "reason": np.where(missing, landmarks.NOBODY_THERE, reasons)}
+
+
+@cache
+def _points_of(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path).set_index("photograph")
 
 
 def face_on(paths: Sequence[Path], kept: Path | None, workers: int) -> Arrays:

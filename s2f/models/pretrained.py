@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from s2f.models import exporting, front_ends
 from s2f.models.front_ends import GE2E_FRAMES, GE2E_LEVEL, GE2E_STEP
+from s2f.signal import landmarks
 from s2f.signal.audio import N_FFT, SAMPLE_RATE, WINDOW
 from s2f.study.paths import UserError
 
@@ -72,6 +73,17 @@ class LandmarkFinder:
             return None
         box = max(boxes, key=lambda box: box.area())
         return box, self._landmarks(image, box)
+
+    def at(
+        self, image: UInt8[np.ndarray, "height width 3"], point: tuple[float, float]
+    ) -> Float64[np.ndarray, "68 2"] | None:
+        """Landmarks of the face at a point (px; `landmarks.nearest`); None where neither detector finds one there."""
+        for detector in (self._near, self._any):
+            boxes = [getattr(found, "rect", found) for found in detector(image, 1)]
+            faces = np.array([_points(self._landmarks(image, box)) + 0.5 for box in boxes]).reshape(-1, 68, 2)
+            if (found := landmarks.nearest(faces, point)) is not None:
+                return found
+        return None
 
     def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Float64[np.ndarray, "68 2"] | None:
         """Landmarks (px; the first pixel's centre is at (0.5, 0.5)), or None where no face is found."""

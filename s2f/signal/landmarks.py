@@ -30,6 +30,25 @@ MEASURES = (
     "mouth_face_width_idx",
     "nose_area",
 )
+NEAR = 0.75  # of the width and height of a face from its middle; half of them is its edge
+NOBODY_THERE = "no face lies where its speaker's should"
+
+
+def nearest(faces: Float[np.ndarray, "faces 68 2"], point: tuple[float, float]) -> Float[np.ndarray, "68 2"] | None:
+    """The face at a point (px): the nearest, if the point lies in it or not far beside it.
+
+    Args:
+        faces: landmarks of all faces of a picture; NaN where there are none.
+        point: x and y.
+
+    Returns:
+        Its landmarks; None if there is no such face.
+    """
+    faces = faces[np.isfinite(faces).all(axis=(1, 2))]
+    lowest, highest = faces.min(axis=1, initial=np.inf), faces.max(axis=1, initial=-np.inf)
+    away = np.abs((lowest + highest) / 2 - point)
+    there = (away <= NEAR * (highest - lowest)).all(axis=1)
+    return faces[there][np.hypot(*away[there].T).argmin()] if there.any() else None
 
 
 def measures(landmarks: Float[np.ndarray, "*faces 68 2"]) -> Float64[np.ndarray, "*faces 13"]:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from s2f.signal.images import read_image, save_png
 from s2f.signal.landmark_detector import LandmarkDetector
-from s2f.signal.landmarks import MEASURES, measures
+from s2f.signal.landmarks import MEASURES, measures, nearest
 from s2f.study.paths import UserError
 
 INDICES = [name.endswith(("_idx", "_index")) for name in MEASURES]
@@ -192,3 +192,14 @@ def test_half_a_picture_is_refused(rng, tmp_path):
     (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="not a picture"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "point, expected", [((10, 10), 0), ((30, 12), 1), ((24, 10), 1), ((16, 10), 0), ((20, 40), None), ((-6, 10), None)]
+)
+def test_the_face_at_a_point_is_the_nearest_that_has_it_in_or_beside_it(point, expected):
+    square = np.array([(x, y) for x in np.linspace(0, 20, 34) for y in (0, 20)])  # 68 points, 20 px wide and high
+    faces = np.stack([square, square + (20, 0), np.full((68, 2), np.nan)])
+    found = nearest(faces, point)
+    assert (found is None) if expected is None else np.array_equal(found, faces[expected])
+    assert nearest(faces[2:], point) is None

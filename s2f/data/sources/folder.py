@@ -20,6 +20,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as arrow
+from jaxtyping import Float
 from pydantic import Field
 
 from s2f.data import corpus, preparation, tables
@@ -170,8 +171,8 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def landmarks_from(path: str | Path) -> Detector:
-    """A detector that looks landmarks up in a table.
+def read_landmarks(path: str | Path) -> dict[Path, Float[np.ndarray, "faces 68 2"]]:
+    """A table of landmarks: those of the faces in each photograph, NaN where they are empty.
 
     Args:
         path: CSV or parquet with the columns photograph (as seen from the table's folder), x0, y0, ..., x67, y67 (px).
@@ -188,10 +189,16 @@ def landmarks_from(path: str | Path) -> Detector:
     except ValueError:
         raise UserError(f"{path} holds landmarks that are not numbers: give px, or leave them empty.") from None
     points[~np.isfinite(points)] = np.nan
-    known = dict(zip((path.parent / name for name in table["photograph"]), points, strict=True))
+    rows = table.groupby("photograph", sort=False).indices
+    return {path.parent / name: points[of_it] for name, of_it in rows.items()}
+
+
+def landmarks_from(path: str | Path) -> Detector:
+    """A detector that looks landmarks up in a table (`read_landmarks`): the last face of each photograph."""
+    known = read_landmarks(path)
 
     def look_up(paths: Sequence[Path]) -> dict[str, np.ndarray]:
-        found = np.stack([known.get(each, np.full((68, 2), np.nan)) for each in paths])
+        found = np.stack([known.get(each, np.full((1, 68, 2), np.nan))[-1] for each in paths])
         empty = np.isnan(found).any(axis=(1, 2))
         return {"landmarks": found, "reason": np.where(empty, "the table has no landmarks of it", "")}
 

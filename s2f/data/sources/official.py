@@ -65,4 +65,7 @@ def find(cfg: Official, root: Path, aside: SetAside) -> Found:
     """
     tables, voices, faces = (root / Path(place).expanduser() for place in (cfg.tables, cfg.voices, cfg.faces))
     reader = import_module(f"{__package__}.{cfg.corpus}")
-    return reader.find(cfg, tables, voices, faces, aside)
+    recordings, counts = reader.find(cfg, tables, voices, faces, aside)
+    columns = [*folder.NEEDED, *folder.OPTIONAL, *(name for name in ("x", "y") if name in recordings)]
+    recordings = recordings.reindex(columns=columns).astype(object)
+    return Found(recordings.where(recordings.notna(), None).reset_index(drop=True), counts)

@@ -93,7 +93,7 @@ def table(path: Path, aside: SetAside) -> pd.DataFrame:
         if len(cells) != len(header):
             if any(cells):
                 aside.add("row", f"{path.name}, row {number}", f"it has {len(cells)} cells under {len(header)} columns")
-        elif not "".join(cells).isprintable():
+        elif not "".join(cells).replace("\t", "").isprintable():
             aside.add("row", f"{path.name}, row {number}", "it is not UTF-8, or has characters that cannot be shown")
         else:
             rows[number] = cells
@@ -123,3 +123,35 @@ def evenly(groups: pd.Series, most: int) -> pd.Series:
     place, size = groups.groupby(groups).cumcount(), groups.groupby(groups).transform("size")
     kept = size.clip(upper=most)
     return (place * kept // size) != ((place - 1) * kept // size)
+
+
+def recordings(clips: pd.DataFrame, pictures: pd.DataFrame, voices: Path, faces: Path, aside: SetAside) -> pd.DataFrame:
+    """The recordings of people of whom there are pictures.
+
+    A recording has the pictures of its own video. The first of a person also has those of videos without a recording.
+
+    Args:
+        clips: `name` (as seen from `voices`), `speaker`, `video`, and whatever else.
+        pictures: `name` (as seen from `faces`), `speaker` and `video` (NA where none is named).
+        voices: the folder of the sounds.
+        faces: the folder of the pictures.
+        aside: takes people without a picture.
+
+    Returns:
+        `clips` without these people, with `sound` and `photographs` as `folder.build` takes them.
+    """
+    for speaker in sorted(set(clips["speaker"]) - set(pictures["speaker"])):
+        aside.add("person", speaker, "there is no picture of this person")
+    clips = clips[clips["speaker"].isin(pictures["speaker"])].reset_index(drop=True)
+    recorded = set(zip(clips["speaker"], clips["video"], strict=True))
+    of_video: dict[tuple[str, str | None], list[Path]] = {}
+    for name, speaker, video in pictures[["name", "speaker", "video"]].itertuples(index=False):
+        key = (speaker, video) if (speaker, video) in recorded else (speaker, None)
+        of_video.setdefault(key, []).append(faces / name)
+    shared = {key: tuple(paths) for key, paths in of_video.items()}
+    first = ~clips["speaker"].duplicated()
+    photographs = [
+        shared.get((speaker, video), ()) + (shared.get((speaker, None), ()) if leads else ())
+        for speaker, video, leads in zip(clips["speaker"], clips["video"], first, strict=True)
+    ]
+    return clips.assign(sound=[voices / name for name in clips["name"]], photographs=photographs)

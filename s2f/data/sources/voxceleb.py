@@ -56,22 +56,10 @@ def find(cfg: Official, tables: Path, voices: Path, faces: Path, aside: SetAside
     for speaker in sorted(set(clips["speaker"]) - set(split.index)):
         aside.add("person", speaker, f"the split {cfg.split} has no place for this person")
     clips = clips[clips["speaker"].isin(split.index)]
-    for speaker in sorted(set(clips["speaker"]) - set(pictures["speaker"])):
-        aside.add("person", speaker, "there is no picture of this person")
-    clips = clips[clips["speaker"].isin(pictures["speaker"])].reset_index(drop=True)
-    recordings = pd.DataFrame(
-        {
-            "sound": [voices / name for name in clips["name"]],
-            "speaker": clips["speaker"],
-            "photographs": _of_clips(clips, pictures, faces),
-            "split": clips["speaker"].map(split),
-            "sex": clips["speaker"].map(people["sex"]),
-            "age": None,
-            "language": None,
-            "group": clips["speaker"].map(people["group"]),
-        }
-    )
-    return Found(recordings.astype(object).where(recordings.notna(), None), counts)
+    recordings = tree.recordings(clips, pictures, voices, faces, aside)
+    owner = recordings["speaker"]
+    labels = {"split": owner.map(split), "sex": owner.map(people["sex"]), "group": owner.map(people["group"])}
+    return Found(recordings.assign(**labels), counts)
 
 
 def read_people(tables: Path, aside: SetAside) -> pd.DataFrame:
@@ -170,20 +158,6 @@ def _pictures(faces: Path, people: pd.DataFrame, most: int, aside: SetAside) -> 
 def _comparable(name: str) -> str:
     """A name as both tables and file systems write it: some of these keep accents as characters of their own."""
     return unicodedata.normalize("NFC", name)
-
-
-def _of_clips(clips: pd.DataFrame, pictures: pd.DataFrame, faces: Path) -> list[tuple[Path, ...]]:
-    """The pictures of each clip: those of its video; a person's first clip has those of no clip as well."""
-    of_video: dict[tuple[str, str], tuple[Path, ...]] = {}
-    recorded = set(zip(clips["speaker"], clips["video"], strict=True))
-    for speaker, video, name in zip(pictures["speaker"], pictures["video"], pictures["name"], strict=True):
-        key = (speaker, video if (speaker, video) in recorded else "")
-        of_video[key] = (*of_video.get(key, ()), faces / name)
-    first = ~clips["speaker"].duplicated()
-    return [
-        of_video.get((speaker, video), ()) + (of_video.get((speaker, ""), ()) if leads else ())
-        for speaker, video, leads in zip(clips["speaker"], clips["video"], first, strict=True)
-    ]
 
 
 def _split(name: str, people: pd.DataFrame, tables: Path) -> pd.Series:

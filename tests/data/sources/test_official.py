@@ -1,20 +1,25 @@
 """Corpora in their official layouts: what is read of them, and that each planted fault is found by its name."""
 
+import csv
 import shutil
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import official_corpora
 import own_data
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from official_corpora import Toy
 from repository import ROOT
 from typer.testing import CliRunner
 
 from s2f import cli
 from s2f.data import tables
-from s2f.data.sources import check, folder, official
-from s2f.study.paths import Study
+from s2f.data.sources import avspeech, check, folder, official, tree
+from s2f.study.paths import Study, UserError
 
 SETTINGS = {
     "tables": "tables", "voices": "voices", "faces": "faces", "split": "official", "photographs": 4,
@@ -28,14 +33,41 @@ def toy(tmp_path_factory):
     return Toy(tmp_path_factory.mktemp("toy") / "files")
 
 
+# Of each corpus where its parts are, what else its settings are, and how many people and clips can be used.
+PLACES = {
+    "voxceleb": {},
+    "avspeech": {"voices": "clips", "faces": "clips", "landmarks": "clips/landmarks.csv", "split": "official"},
+    "crema_d": {
+        "voices": "AudioWAV", "faces": "VideoFlash", "landmarks": "VideoFlash/landmarks.csv", "split": "lot",
+        "test_share": 0.3,
+    },
+    "mav_celeb": {"split": "lot", "test_share": 0.3},
+}  # fmt: skip
+USABLE = {"voxceleb": (10, 18), "avspeech": (8, 18), "crema_d": (8, 16), "mav_celeb": (8, 17)}
+each_corpus = pytest.mark.parametrize("corpus", PLACES)
+
+
 @pytest.fixture(scope="module")
-def voxceleb(toy, tmp_path_factory):
-    root = tmp_path_factory.mktemp("voxceleb") / "study"
-    return root, official_corpora.voxceleb(root, toy)
+def made(toy, tmp_path_factory):
+    """`made(corpus)`: where it lies, and the words that go with each planted fault."""
+
+    @cache
+    def make(corpus):
+        root = tmp_path_factory.mktemp(corpus) / "study"
+        planted = getattr(official_corpora, corpus)(root, toy)
+        toy.landmarks(root / settings(corpus).faces)
+        return root, planted
+
+    return make
+
+
+@pytest.fixture
+def voxceleb(made):
+    return made("voxceleb")
 
 
 def settings(corpus, **changes):
-    return official.Official(corpus=corpus, **SETTINGS | changes)
+    return official.Official(corpus=corpus, **SETTINGS | PLACES[corpus] | changes)
 
 
 def study(root: Path, cfg: official.Official) -> Study:
@@ -53,11 +85,12 @@ def found(root, cfg):
 
 
 def assert_each_is_named(findings: pd.DataFrame, planted: dict[str, str]) -> None:
-    """Each planted fault has one finding, with its reason, and there is no other."""
+    """Each planted fault has a finding with its reason, and there is no other."""
     for item, words in planted.items():
         named = findings[findings["item"].str.contains(item, regex=False)]
         assert named["reason"].str.contains(words, regex=False).any(), (item, words, named["reason"].tolist())
-    assert len(findings) == len(planted), findings.to_string()
+    others = [item for item in findings["item"] if not any(name in item for name in planted)]
+    assert others == []
 
 
 def test_voxceleb_is_read_by_its_metadata(voxceleb):
@@ -100,20 +133,23 @@ def test_of_many_pictures_some_are_taken_evenly(voxceleb):
     assert (taken == 1).all()
 
 
-def test_each_fault_of_voxceleb_is_reported_and_nothing_else_is_lost(voxceleb, toy, tmp_path):
-    root, planted = voxceleb
-    cfg = settings("voxceleb")
+@each_corpus
+def test_each_fault_is_reported_by_its_name_and_nothing_else_is_lost(corpus, made, tmp_path):
+    root, planted = made(corpus)
+    cfg = settings(corpus)
     report = check.check(study(root, cfg), opening=True)
     assert_each_is_named(report.findings, planted)
-    assert not report.whole and report.people == {"train": 6, "val": 1, "test": 3}
+    assert not report.whole and all(report.people.values()) and set(report.people) == set(tables.SPLITS)
     used = report.findings[report.findings["used"]]
-    assert len(used) == 2 and used["reason"].str.contains("cut off|its content").all()
+    assert used["reason"].str.contains("cut off|its content").all()
 
     aside = folder.SetAside()
-    corpus = folder.build(
-        official.find(cfg, root, aside).recordings,
+    recordings = official.find(cfg, root, aside).recordings
+    look_up = avspeech.landmarks_from if corpus == "avspeech" else lambda path, _: folder.landmarks_from(path)
+    corpus_made = folder.build(
+        recordings,
         tmp_path / "data",
-        folder.landmarks_from(toy.landmarks(root / "faces")),
+        look_up(root / cfg.landmarks, recordings),
         size=cfg.size,
         seconds=cfg.seconds,
         seed=cfg.seed,
@@ -121,11 +157,134 @@ def test_each_fault_of_voxceleb_is_reported_and_nothing_else_is_lost(voxceleb, t
         source=cfg.corpus,
         aside=aside,
         scratch=tmp_path / "scratch",
-        workers=cfg.workers,
     )
-    assert len(corpus.people) == 10 and len(corpus.clips) == 18
-    assert corpus.rejected["kind"].value_counts()["recording"] == 3  # doubled, empty, cut off
-    tables.read("rejected", tmp_path / "data" / "rejected.parquet")
+    people, clips = USABLE[corpus]
+    assert (len(corpus_made.people), len(corpus_made.clips)) == (people, clips)
+    assert len(report.recordings) == clips
+    # Whatever has no clip in the corpus has a reason in its list.
+    listed = " ".join(corpus_made.rejected["item"])
+    for item in set(report.findings.loc[~report.findings["used"], "item"]):
+        assert Path(item).name in listed, item
+
+
+def test_the_face_at_the_point_is_the_speakers(made, toy):
+    root, _ = made("avspeech")
+    cfg = settings("avspeech")
+    recordings = official.find(cfg, root, folder.SetAside()).recordings
+    detect = avspeech.landmarks_from(root / cfg.landmarks, recordings)
+    found = detect([root / f"clips/vid02_-xxxx_{start}.mp4" for start in ("50.0", "60.0")])
+    right = toy.points(2) + [len(toy.image(1)), 0]
+    assert found["landmarks"][0] == pytest.approx(right, abs=0.01)
+    assert list(found["reason"]) == ["", "no face lies where its speaker's should"]
+
+
+def test_points_of_frames_are_kept_for_those_who_look_for_faces(made, tmp_path):
+    root, _ = made("avspeech")
+    recordings = official.find(settings("avspeech"), root, folder.SetAside()).recordings
+    avspeech.write_points(recordings, tmp_path / "points.parquet")
+    points = pd.read_parquet(tmp_path / "points.parquet").set_index("photograph")
+    assert list(points.loc[str(root / "clips/vid02_-xxxx_50.0.mp4")]) == [0.75, 0.5]
+
+
+def test_what_actors_of_crema_d_say_of_themselves(made, toy):
+    root, _ = made("crema_d")
+    recordings, counts, _ = found(root, settings("crema_d"))
+    people = recordings.drop_duplicates("speaker").set_index("speaker")
+    assert people["age"].to_dict() == {str(1001 + n): 20.0 + n for n in range(9) if n != 2}
+    assert people["sex"].to_dict() == {str(1001 + n): toy.sex[toy.speakers[n]] for n in range(9) if n != 2}
+    assert set(people["group"]) == {"Group, of some"} and set(people["language"]) == {"English"}
+    assert counts.loc["actors with a voice", ["found", "complete"]].tolist() == [8, 91]
+    # Of one picture each, it is a neutral one.
+    one, *_ = found(root, settings("crema_d", photographs=1))
+    assert {path.stem.split("_")[2] for paths in one["photographs"] for path in paths} == {"NEU"}
+
+
+def test_languages_of_mav_celeb(made):
+    root, _ = made("mav_celeb")
+    recordings, counts, _ = found(root, settings("mav_celeb"))
+    assert set(recordings["language"]) == {"English", "Urdu"}
+    for row in recordings.itertuples():
+        assert all(path.parts[-3] == row.language for path in row.photographs)
+    assert counts.loc["recordings of the test set, which are left out", "found"] == 3
+    assert counts.loc["people with a picture", ["found", "complete"]].tolist() == [8, 64]
+
+
+def test_two_versions_of_mav_celeb_are_not_mixed(tmp_path):
+    for language in ("Urdu", "German"):
+        (tmp_path / f"voices/id0001/{language}/aaa").mkdir(parents=True)
+        (tmp_path / f"voices/id0001/{language}/aaa/00000.wav").touch()
+    (tmp_path / "faces").mkdir()
+    with pytest.raises(UserError, match="v1 and v3, which share ids"):
+        found(tmp_path, settings("mav_celeb"))
+
+
+@pytest.mark.parametrize("corpus, split", [("avspeech", "pins"), ("crema_d", "official"), ("mav_celeb", "letters")])
+def test_a_split_of_another_corpus_is_refused(corpus, split, made):
+    with pytest.raises(UserError, match=f"The split '{split}' is none of"):
+        found(made(corpus)[0], settings(corpus, split=split))
+
+
+@each_corpus
+@pytest.mark.parametrize("part", ["tables", "voices", "faces"])
+def test_a_place_that_is_not_there_is_named(corpus, part, made):
+    if (corpus, part) == ("mav_celeb", "tables"):
+        return  # its table is optional
+    with pytest.raises(UserError, match="nowhere"):
+        found(made(corpus)[0], settings(corpus, **{part: "nowhere"}))
+
+
+# Files
+
+
+def test_what_no_corpus_should_hold_is_set_aside_unopened(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret.wav").touch()
+    planted = official_corpora.hostile(tmp_path / "corpus", tmp_path / "outside")
+    aside = folder.SetAside()
+    assert tree.files(tmp_path / "corpus", tree.SOUNDS, aside) == ["alias.WAV", "plain.wav"]
+    assert_each_is_named(aside.table, planted)
+
+
+def test_what_no_table_should_say_makes_no_name_of_a_file(made, tmp_path):
+    """Names in the metadata are compared with those of folders; none is ever opened."""
+    root = tmp_path / "study"
+    shutil.copytree(made("voxceleb")[0], root)
+    lines = (root / "tables/vox1_meta.csv").read_text(encoding="utf-8").splitlines()
+    lines += [
+        "id10008\t../../outside\tm\tNowhere\tdev",
+        "../x\tName\tm\tNowhere\tdev",
+        "id10009\t$(touch x)\tm\tN\tdev",
+    ]
+    (root / "tables/vox1_meta.csv").write_text("\n".join(lines), encoding="utf-8")
+    recordings, _, aside = found(root, settings("voxceleb"))
+    inside = [*recordings["sound"], *(path for paths in recordings["photographs"] for path in paths)]
+    assert all(path.resolve().is_relative_to(root.resolve()) for path in inside)
+    assert aside["reason"].str.contains("the id is '../x'", regex=False).any()
+
+
+@given(
+    st.lists(st.lists(st.text('ab ,"\t', max_size=4), min_size=1, max_size=4), max_size=6),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_table_is_read_as_it_was_written(tmp_path_factory, rows, end):
+    path = tmp_path_factory.mktemp("table") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator=end).writerows([["one", " two "], *rows])
+    aside = folder.SetAside()
+    table = tree.table(path, aside)
+    assert list(table) == ["one", "two"]
+    assert table.to_numpy().tolist() == [[cell.strip() for cell in row] for row in rows if len(row) == 2]
+    assert len(aside.rows) == sum(len(row) != 2 and any(cell.strip() for cell in row) for row in rows)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1), st.integers(1, 5))
+def test_some_of_each_group_are_taken_from_all_over_it(groups, most):
+    groups = pd.Series(sorted(groups))
+    kept = tree.evenly(groups, most)
+    for name, size in groups.value_counts().items():
+        places = np.flatnonzero(kept[groups == name])
+        assert len(places) == min(size, most) and places[0] == 0
+        assert np.diff(places).max(initial=0) <= -(-size // len(places))
 
 
 def test_the_command_names_faults_and_what_is_missing(voxceleb):
