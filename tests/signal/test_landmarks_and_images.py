@@ -195,11 +195,12 @@ def test_half_a_picture_is_refused(rng, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "point, expected", [((10, 10), 0), ((30, 12), 1), ((24, 10), 1), ((16, 10), 0), ((20, 40), None), ((-6, 10), None)]
+    "x, y, expected", [(10, 10, 0), (30, 12, 1), (24, 10, 1), (16, 10, 0), (20, 40, None), (-6, 10, None)]
 )
-def test_the_face_at_a_point_is_the_nearest_that_has_it_in_or_beside_it(point, expected):
+def test_the_face_at_a_point_is_the_nearest_that_has_it_in_or_beside_it(x, y, expected):
     square = np.array([(x, y) for x in np.linspace(0, 20, 34) for y in (0, 20)])  # 68 points, 20 px wide and high
     faces = np.stack([square, square + (20, 0), np.full((68, 2), np.nan)])
+    point = (float(x), float(y))
     found = nearest(faces, point)
     assert (found is None) if expected is None else np.array_equal(found, faces[expected])
     assert nearest(faces[2:], point) is None
