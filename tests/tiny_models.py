@@ -55,9 +55,8 @@ def regression(folder: Path, size: int = 32) -> None:
     landmarks = rng.uniform(8, 24, (68, 2)) + rng.normal(0, 0.3, (PEOPLE, 68, 2))
     faces = 3 + rng.normal(size=(PEOPLE, 8))
     parts, coefficients = linear_decoder.parts(pictures, landmarks, 5, 4)
-    regressions = linear_decoder.Regressions.fit(faces, coefficients, faces, faces[:, :1])
-    aim = linear_decoder.Aim.of(faces, faces[:, :1], faces, 0.0, 0.0, 8)
-    synthesis = linear_decoder.synthesis(regressions, faces, faces[:, :1], aim, 0.01)
+    aim = linear_decoder.Aim.of(faces, faces[:, :1], faces, 0.0, 0.0, 8, 1.0)
+    synthesis = linear_decoder.start(faces, faces, coefficients, 5, aim, (1.0, 1.0))
     arrays.save(linear_decoder.LinearDecoder(parts, synthesis).arrays(), folder / speech2face.DECODER)
     common(folder, 8, 0.1)
     learned_from = "the voices and faces of 60 real people"

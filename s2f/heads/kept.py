@@ -5,7 +5,6 @@ person.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +13,16 @@ from jaxtyping import Bool, Float, Int
 from sklearn.pipeline import Pipeline
 
 from s2f.heads import drawing, ridge
+from s2f.heads.drawing import Pairs
 from s2f.heads.ridge import Blocks, Features, Fold
 from s2f.metrics import robustness
-from s2f.models import arrays, degraded, speech2face
+from s2f.models import arrays, degraded, linear_decoder, speech2face
 from s2f.models.degraded import CLEAN
 from s2f.models.drawing_reader import DrawingReader
 from s2f.models.limits import Limits
-from s2f.models.linear_decoder import Canonical, Images, Points
 from s2f.models.readers import Readers
 from s2f.models.speech2face import Embedded, Head
 from s2f.models.spread import Spread
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Recordings and faces to learn from, a row a person."""
-
-    voice: Blocks  # embeddings, in the blocks of `front_ends.SpeakerNetworks`
-    faces: Features  # of the true faces
-    pictures: Images  # canonical pictures of them
-    landmarks: Points  # of the pictures, px
-    read: Features  # of the pictures
-    age: Float[np.ndarray, "people"]  # apparent, years
-    female: Bool[np.ndarray, "people"]  # apparent
-    skin: Float[np.ndarray, "people"]  # skin tone (ITA, degrees)
-    read_age: Float[np.ndarray, "people"]  # apparent, of the pictures
-
-    def of(self, rows: Int[np.ndarray, "some"] | Bool[np.ndarray, "people"]) -> "Pairs":
-        """Some of them."""
-        others = (values[rows] for name, values in vars(self).items() if name != "voice")
-        return Pairs([block[rows] for block in self.voice], *others)
 
 
 def head(regression: Pipeline, faces: Features, width: int) -> Head:
@@ -103,7 +82,7 @@ def limits(
 def write(
     models: Path,
     pairs: Pairs,
-    fold: Fold,
+    female: Bool[np.ndarray, "people"],
     held_out: Features,
     settings: drawing.Settings,
     make_reader: drawing.MakeReader = DrawingReader,
@@ -113,18 +92,17 @@ def write(
     Args:
         models: folder to write to.
         pairs: to learn from.
-        fold: the fold of each person.
+        female: apparent sex of the true faces.
         held_out: out-of-fold predictions, less the mean face's feature.
         settings: how the decoder learns.
         make_reader: what reads drawings.
     """
-    read = np.column_stack([pairs.read_age, pairs.skin])
-    canonical = Canonical(pairs.pictures, pairs.landmarks, pairs.read, read)
-    traits = np.column_stack([pairs.age, pairs.skin])
-    learned = drawing.learn(pairs.voice, pairs.faces, traits, canonical, fold, settings, make_reader)
+    learned = drawing.learn(pairs, settings, make_reader)
     width = sum(block.shape[1] for block in pairs.voice)
     arrays.save(vars(head(learned.regression, pairs.faces, width)), models / speech2face.HEAD)
     arrays.save(learned.decoder.arrays(), models / speech2face.DECODER)
-    Spread.fit(pairs.faces - pairs.faces.mean(axis=0) - held_out).save(models / speech2face.SPREAD)
-    traits = {name: getattr(pairs, name) for name in ("age", "female", "skin")}
+    # Predictions shrink towards the mean by what finds faces best; true faces vary about what they lead one to expect.
+    expected = held_out @ linear_decoder.ridge(held_out, pairs.faces)
+    Spread.fit(pairs.faces - pairs.faces.mean(axis=0) - expected).save(models / speech2face.SPREAD)
+    traits = {"age": pairs.traits[:, 0], "female": female, "skin": pairs.traits[:, 1]}
     Readers.fit(held_out, traits, np.arange(len(held_out))).save(models / speech2face.READERS)

@@ -158,16 +158,16 @@ class DrawingReader:
     """
 
     def __init__(self, parts: Parts, coefficients: Coefficients, canonical: Canonical) -> None:
-        self._mean = _tensor(parts.texture_mean).permute(2, 0, 1)
+        self._mean = tensor(parts.texture_mean).permute(2, 0, 1)
         self._textures, self._flows = (
-            _tensor(values).permute(0, 3, 1, 2).contiguous() for values in (parts.textures, parts.flows)
+            tensor(values).permute(0, 3, 1, 2).contiguous() for values in (parts.textures, parts.flows)
         )
-        self._landmark_mean, self._landmark_axes = _tensor(parts.landmark_mean), _tensor(parts.landmark_axes)
+        self._landmark_mean, self._landmark_axes = tensor(parts.landmark_mean), tensor(parts.landmark_axes)
         self._recognition, self._age, self._ages = recognition(), apparent_age(), torch.tensor(AGES)
-        self._recognition_places = _tensor(_recognition_places(canonical.landmarks))
-        self._age_places = _tensor(_age_places(canonical.pictures[:CHIP_PICTURES], canonical.landmarks[:CHIP_PICTURES]))
+        self._recognition_places = tensor(_recognition_places(canonical.landmarks))
+        self._age_places = tensor(_age_places(canonical.pictures[:CHIP_PICTURES], canonical.landmarks[:CHIP_PICTURES]))
         skin = canonical.traits[:, -1:]
-        self._skin, self._mean_skin = _tensor(linear_decoder.ridge(coefficients, skin)), _tensor(skin.mean(axis=0))
+        self._skin, self._mean_skin = tensor(linear_decoder.ridge(coefficients, skin)), tensor(skin.mean(axis=0))
 
     def __call__(
         self, coefficients: Float32[Tensor, "faces coefficients"]
@@ -262,5 +262,6 @@ def _linear(landmarks: Float[np.ndarray, "people points 2"], maps: list[list[flo
     return np.linalg.lstsq(known, np.array(maps), rcond=None)[0]
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def tensor(values: Float[np.ndarray, "*any"]) -> Float32[Tensor, "*any"]:
+    """The same numbers in single precision."""
     return torch.from_numpy(np.asarray(values, np.float32))

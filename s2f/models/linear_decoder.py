@@ -4,11 +4,10 @@ A face is again 68 landmarks and a texture, drawn with every landmark at its mea
 2017). Both are principal components, scaled so that coefficients have variance one among the faces learned from. The
 texture is the logit of the picture: a sum of components stays between black and white, however far it is exaggerated.
 
-Two regressions are learned: from the face feature to the coefficients, and a *reader*, from the coefficients to what
-networks read in the picture, the feature and traits such as the apparent age. The first blurs what the second would
-find, so the coefficients are chosen by analysis by synthesis: near those of the first, such that the drawing reads as
-the prediction, exaggerated as far as true faces vary (`Aim`). All of this is linear, so that a drawing needs a product
-with one matrix, and NumPy alone. `heads.drawing` refines that matrix through the networks themselves.
+Coefficients follow predictions by a linear map, which starts as a regression (`start`): what coefficients are to be
+expected, amplified. All of this is linear, so that a drawing needs a product with one matrix, and NumPy alone.
+`heads.drawing` trains that matrix, through the networks that read a picture, until drawings read as predictions,
+exaggerated as far as true faces vary (`Aim`).
 """
 
 from collections.abc import Mapping
@@ -59,12 +58,13 @@ class Parts(NamedTuple):
 
 
 class Synthesis(NamedTuple):
-    """From features to coefficients of `Parts`, and what a drawing reads as."""
+    """From features to coefficients of `Parts`."""
 
     mean: Float64[np.ndarray, "dim"]  # face feature
-    matrix: Float64[np.ndarray, "dim coefficients"]  # from a feature less the mean
+    matrix: Float64[np.ndarray, "dim coefficients"]  # from a prediction less the mean
     offset: Float64[np.ndarray, "coefficients"]  # of the mean face
-    regression: Float64[np.ndarray, "dim coefficients"]  # from the feature of a true face, less the mean
+    expected: Float64[np.ndarray, "dim coefficients"]  # from a prediction less the mean, not exaggerated
+    regression: Float64[np.ndarray, "dim coefficients"]  # from the feature of a true face less the mean
     usual: Float64[np.ndarray, ""]  # exaggeration k, for which the matrix was made
 
     def coefficients(self, features: Features, exaggeration: float | None = None) -> Coefficients:
@@ -76,15 +76,13 @@ class Synthesis(NamedTuple):
         return self.offset + (1 + k) * (features - self.mean) @ self.matrix
 
     def around(self, feature: Float[np.ndarray, "dim"], people: Features) -> Coefficients:
-        """Coefficients of the faces of single people about the average face of a voice.
-
-        The average is drawn as predictions are, and how people differ from it as true faces differ.
+        """Coefficients of the faces of single people about what is to be expected of a voice, not exaggerated.
 
         Args:
-            feature: of the average face.
+            feature: predicted from the voice.
             people: features of the single faces.
         """
-        return self.coefficients(feature[None], 0.0) + (people - feature) @ self.regression
+        return self.offset + (feature - self.mean) @ self.expected + (people - feature) @ self.regression
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class LinearDecoder:
         return self.synthesis.coefficients(features, exaggeration)
 
     def around(self, feature: Float[np.ndarray, "dim"], people: Features) -> Coefficients:
-        """Coefficients of the faces of single people about an average face, see `Synthesis.around`."""
+        """Coefficients of the faces of single people who go with a voice, see `Synthesis.around`."""
         return self.synthesis.around(feature, people)
 
     def landmarks(self, coefficients: Coefficients) -> Points:
@@ -167,25 +165,13 @@ def parts(pictures: Images, landmarks: Points, textures: int, moves: int = MOVES
     return made, np.hstack([painted, moved])
 
 
-class Regressions(NamedTuple):
-    """What pictures have to do with what networks read in them; each from numbers less their means."""
-
-    coefficients: Float64[np.ndarray, "dim coefficients"]  # from the feature of the true face
-    reader: Float64[np.ndarray, "coefficients dim"]  # to the feature of the picture
-    traits: Float64[np.ndarray, "coefficients traits"]  # to traits read in the picture
-
-    @classmethod
-    def fit(cls, faces: Features, coefficients: Coefficients, read: Features, traits: Traits) -> "Regressions":
-        """Learn from features of true faces, the coefficients of their canonical pictures, and what is read there."""
-        return cls(ridge(faces, coefficients), ridge(coefficients, read), ridge(coefficients, traits))
-
-
 class Aim(NamedTuple):
     """What drawings of predictions v are to read as: both are linear in v less the mean face's feature."""
 
     mean: Float64[np.ndarray, "dim"]  # feature of the mean face
     stretch: Float64[np.ndarray, "dim dim"]  # to the feature, less the same mean
     leaning: Float64[np.ndarray, "dim traits"]  # to the traits, less their means
+    whiten: Float64[np.ndarray, "dim inputs"]  # to what both depend on: numbers that vary by one each, uncorrelated
     exaggeration: float
 
     @classmethod
@@ -197,12 +183,12 @@ class Aim(NamedTuple):
         exaggeration: float,
         emphasis: float,
         directions: int,
+        trait_spread: float,
     ) -> "Aim":
         """From true faces and predictions of the same people.
 
         The feature is the prediction, exaggerated (`exaggerating`), in those directions in which predictions vary most:
-        what little the others tell is lost in drawing. Traits lie along the regression of the true ones on that, and
-        vary among these people as much as the true ones do.
+        what little the others tell is lost in drawing. Traits lie along their regression on the whole prediction.
 
         Args:
             faces: features of the true faces.
@@ -211,36 +197,48 @@ class Aim(NamedTuple):
             exaggeration: k, as far as faces vary as much.
             emphasis: of directions in which faces vary little.
             directions: number of directions that are drawn.
+            trait_spread: of the traits, in spreads of the true ones.
         """
         mean = faces.mean(axis=0)
-        stretch = exaggerating(faces - mean, predicted - mean, exaggeration, emphasis)
-        _, axes = np.linalg.eigh(np.cov(((predicted - mean) @ stretch).T))
+        away = predicted - mean
+        stretch = exaggerating(faces - mean, away, exaggeration, emphasis)
+        _, axes = np.linalg.eigh(np.cov((away @ stretch).T))
         drawn = axes[:, -directions:]
         stretch = stretch @ drawn @ drawn.T
-        feature = (predicted - mean) @ stretch
-        leaning = stretch @ ridge(feature, traits)
-        leaning *= traits.std(axis=0) / ((predicted - mean) @ leaning).std(axis=0)
-        return cls(mean, stretch, leaning, exaggeration)
+        leaning = ridge(away, traits)
+        leaning *= trait_spread * traits.std(axis=0) / (away @ leaning).std(axis=0)
+        both = np.hstack([stretch, leaning])
+        _, spread, axes = np.linalg.svd(away @ both - (away @ both).mean(axis=0), full_matrices=False)
+        inputs = np.count_nonzero(spread > spread[0] * np.finfo(np.float32).eps)
+        whiten = both @ axes[:inputs].T / spread[:inputs] * np.sqrt(len(away))
+        return cls(mean, stretch, leaning, whiten, exaggeration)
 
 
-def synthesis(regressions: Regressions, faces: Features, traits: Traits, aim: Aim, penalty: float) -> Synthesis:
-    """Learn to draw predictions, as far as linear maps tell what is read in a drawing.
+def start(
+    faces: Features,
+    predicted: Features,
+    coefficients: Coefficients,
+    textures: int,
+    aim: Aim,
+    gains: tuple[float, float],
+) -> Synthesis:
+    """What coefficients are to be expected, by least squares, amplified.
 
     Args:
-        regressions: learned from the pictures of the same people.
         faces: features of the true faces.
-        traits: of the true faces.
+        predicted: features predicted from the voices of the same people, held out.
+        coefficients: of canonical pictures of them.
+        textures: number of those coefficients, the first, that paint.
         aim: what drawings are to read as.
-        penalty: of the squared distance from the coefficients of the regression, where the squared distance from the
-            feature counts in units of its variance, and so does that from each trait.
+        gains: by what expected coefficients are multiplied, those of the texture and those of the landmarks.
     """
-    spread, trait_spread = np.sqrt(faces.var(axis=0).sum()), traits.std(axis=0)
-    reads = np.hstack([regressions.reader / spread, regressions.traits / trait_spread])
-    wanted = np.hstack([aim.stretch / spread, aim.leaning / trait_spread])
-    matrix = analysis_by_synthesis(aim.stretch @ regressions.coefficients, reads, wanted, penalty)
-    offset = np.zeros(matrix.shape[1])
-    exaggeration = np.asarray(aim.exaggeration, float)
-    return Synthesis(aim.mean, matrix / (1 + aim.exaggeration), offset, regressions.coefficients, exaggeration)
+    away = predicted - aim.mean
+    known = np.column_stack([away @ aim.whiten, np.ones(len(away))])
+    *slopes, offset = np.linalg.lstsq(known, coefficients, rcond=None)[0]
+    expected = aim.whiten @ np.array(slopes)
+    gain = np.where(np.arange(coefficients.shape[1]) < textures, *gains)
+    regression, usual = ridge(faces, coefficients), np.asarray(aim.exaggeration, float)
+    return Synthesis(aim.mean, expected * gain / (1 + usual), offset, expected, regression, usual)
 
 
 def exaggerating(
@@ -267,17 +265,6 @@ def exaggerating(
     true = np.square(faces @ directions).mean(axis=0)
     factors = np.sqrt(true / np.maximum(variance, true / (1 + exaggeration) ** 2))
     return weighing @ (directions * factors) @ directions.T
-
-
-def analysis_by_synthesis(
-    regression: Float64[np.ndarray, "dim coefficients"],
-    reader: Float64[np.ndarray, "coefficients numbers"],
-    wanted: Float64[np.ndarray, "dim numbers"],
-    penalty: float,
-) -> Float64[np.ndarray, "dim coefficients"]:
-    """The matrix S for which c = v S minimises |c reader - v wanted|^2 + penalty |c - v regression|^2, whatever v."""
-    missed = wanted - regression @ reader
-    return regression + np.linalg.solve(reader @ reader.T + penalty * np.eye(len(reader)), reader @ missed.T).T
 
 
 def logit(pictures: Shaped[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:

@@ -114,7 +114,9 @@ class Drawn(Measured):
     components: Count
     exaggeration: Exaggeration
     directions: Count
-    closeness: Positive
+    trait_spread: Positive
+    texture_gain: Positive
+    landmark_gain: Positive
     anchor: Weight
     traits: Weight
     steps: Count
@@ -124,7 +126,8 @@ class Drawn(Measured):
     @property
     def learning(self) -> drawing.Settings:
         """How regressions and decoders learn."""
-        return drawing.Settings(**self.model_dump(include=set(drawing.Settings._fields) - {"seed"}))
+        chosen = self.model_dump(include=set(drawing.Settings._fields))
+        return drawing.Settings(gains=(self.texture_gain, self.landmark_gain), **chosen)
 
 
 class Model(Measured):

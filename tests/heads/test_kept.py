@@ -6,8 +6,9 @@ import tiny_models
 from linear_reader import LinearReader
 
 from s2f.heads import kept, ridge
-from s2f.heads.drawing import Settings, directions
+from s2f.heads.drawing import Pairs, Settings, directions
 from s2f.models import speech2face
+from s2f.models.linear_decoder import Canonical
 from s2f.models.speech2face import Head, Speech2Face
 
 SETTINGS = Settings(
@@ -16,7 +17,8 @@ SETTINGS = Settings(
     components=5,
     exaggeration=1.0,
     directions=8,
-    closeness=0.01,
+    trait_spread=1.0,
+    gains=(1.0, 1.0),
     anchor=0.05,
     traits=0.5,
     steps=5,
@@ -31,8 +33,8 @@ def pairs(rng, people=60, size=16):
     faces = 3 + signal
     pictures = rng.integers(60, 200, (people, size, size, 3), dtype=np.uint8)
     landmarks = rng.uniform(4, 12, (68, 2)) + rng.normal(0, 0.2, (people, 68, 2))
-    age, female = 40 + 10 * signal[:, 0], signal[:, 1] > 0
-    return kept.Pairs(voice, faces, pictures, landmarks, faces, age, female, 30 + signal[:, 2], age)
+    traits = np.column_stack([40 + 10 * signal[:, 0], 30 + signal[:, 2]])
+    return Pairs(voice, faces, traits, Canonical(pictures, landmarks, faces, traits), np.arange(people) % 4)
 
 
 def test_the_head_is_the_regression_as_one_map(rng):
@@ -46,10 +48,10 @@ def test_the_head_is_the_regression_as_one_map(rng):
 
 
 def test_predictions_are_those_of_the_regression_out_of_fold(rng):
-    known, fold = pairs(rng), np.arange(60) % 4
-    found = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold, SETTINGS))
+    known = pairs(rng)
+    found = kept.predicted(known.voice, known.fold, kept.heads(known.voice, known.faces, known.fold, SETTINGS))
     for part in range(4):
-        others = fold != part
+        others = known.fold != part
         target, mean = directions(known.faces[others]), known.faces[others].mean(axis=0)
         regression = ridge.fit([block[others] for block in known.voice], target, penalties=SETTINGS.penalties)
         plain = regression.predict(np.hstack(known.voice)[~others]) - mean
@@ -57,11 +59,12 @@ def test_predictions_are_those_of_the_regression_out_of_fold(rng):
 
 
 def test_what_is_written_draws_a_face(tiny, tmp_path, rng, spoken):
-    known, fold = pairs(rng), np.arange(60) % 4
-    held_out = kept.predicted(known.voice, fold, kept.heads(known.voice, known.faces, fold, SETTINGS))
+    known = pairs(rng)
+    held_out = kept.predicted(known.voice, known.fold, kept.heads(known.voice, known.faces, known.fold, SETTINGS))
     for name in ("campplus.onnx", "ge2e.onnx", speech2face.LIMITS):
         (tmp_path / name).write_bytes((tiny.folders["regression"] / name).read_bytes())
-    kept.write(tmp_path, known, fold, held_out, SETTINGS, LinearReader)
+    female = known.faces[:, 1] > 3
+    kept.write(tmp_path, known, female, held_out, SETTINGS, LinearReader)
     speech2face.write_card(tmp_path, "regression", "60 invented people", True, 0.5, 2.0, tiny_models.RIGHT)
     system = Speech2Face.load(tmp_path)
     face = system.face(spoken(4))
