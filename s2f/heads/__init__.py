@@ -1,6 +1,7 @@
 """What learns from a few hundred pairs, on features of pretrained networks; cross-validated by person.
 
     contrastive   contrastive maps
+    critic        two small networks that score pairs, trained by contrast
     drawing       predictions as pictures, by linear face decoders
     from_scratch  the paper's voice encoder, trained on these pairs alone
     kept          a model to keep, learned from everybody

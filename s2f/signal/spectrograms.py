@@ -8,6 +8,25 @@ from torch.nn.functional import pad
 from s2f.signal import audio
 from s2f.study.paths import UserError
 
+BANDS = 40  # of the mel spectrum
+QUIETEST = 1e-6  # power to which silence is raised
+
+
+def mel_statistics(waves: Int16[Tensor, "clips samples"]) -> Float32[Tensor, "clips statistics"]:
+    """Mean, standard deviation and mean change from frame to frame of the logarithm of power in each of 40 mel bands.
+
+    Args:
+        waves: speech at 16 kHz.
+    """
+    from torchaudio.transforms import MelSpectrogram  # slow to import
+
+    spectrum = MelSpectrogram(audio.SAMPLE_RATE, audio.N_FFT, audio.WINDOW, audio.HOP, n_mels=BANDS)
+    rows = []
+    for wave in waves:  # one at a time keeps temporaries in cache
+        power = (spectrum(wave.float() / audio.FULL_SCALE) + QUIETEST).log()
+        rows.append(torch.cat([power.mean(dim=1), power.std(dim=1), power.diff(dim=1).abs().mean(dim=1)]))
+    return torch.stack(rows)
+
 
 def spectrograms(
     wave: Float[Tensor, "*batch samples"] | Int16[Tensor, "*batch samples"],

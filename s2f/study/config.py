@@ -353,6 +353,15 @@ class Lineup(Measured):
     minimum_speakers: Count
 
 
+class CeilingGap(Measured):
+    """What is lost between the ceiling and the model."""
+
+    section: ClassVar = "ceiling_gap"
+
+    dims: Count
+    steps: Annotated[int, Field(ge=50)]
+
+
 class Ablation(Section):
     """One training of the ablations: `run` is its name, the rest is what it changes in the section `train`."""
 
@@ -450,6 +459,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
         Galleries,
         Languages,
         Lineup,
+        CeilingGap,
         Ablations,
         AblationTable,
         NullWorld,

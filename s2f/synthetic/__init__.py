@@ -5,6 +5,7 @@ ask a corpus for its truth, may look in here.
     head            a parametric human head in mm
     ideal_observer  exact likelihoods, and the best score and estimate that anybody could reach
     people          draw the people of a world: causes, voices, faces
+    readings        traits read off features, for the ideal observer
     render          pictures of heads, with 68 landmarks
     retakes         record the same speakers on other days and in other languages
     sentences       the sentences that speakers read

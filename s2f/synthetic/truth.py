@@ -19,7 +19,7 @@ from s2f.signal.landmarks import measures
 from s2f.signal.speech import isolate
 from s2f.study.config import World
 from s2f.study.paths import UserError, replacing, write_json
-from s2f.synthetic import changes, ideal_observer, people, render, retakes, speech
+from s2f.synthetic import changes, ideal_observer, people, readings, render, retakes, speech
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,25 @@ class Truth:
         """The best possible score of each speaker's voice with each one's face: `log_likelihood` among themselves."""
         traits = self.of(speakers)
         return self.log_likelihood(traits, traits)
+
+    def read_voices(
+        self,
+        known: Float[np.ndarray, "recordings dim"],
+        speakers: Iterable[str],
+        features: Float[np.ndarray, "voices dim"],
+    ) -> pd.DataFrame:
+        """What of the voice traits can be read off features, in place of rows of `of`: see `readings.voices`."""
+        return readings.voices(known, self.of(speakers), features)
+
+    def read_faces(
+        self,
+        known: Float[np.ndarray, "people dim"],
+        people: Iterable[str],
+        features: Float[np.ndarray, "faces dim"],
+        seed: int,
+    ) -> pd.DataFrame:
+        """What of the face parameters can be read off features, in place of rows of `of`: see `readings.faces`."""
+        return readings.faces(known, self.of(people), features, seed)
 
     def observer(self, voices: Iterable[str] | pd.DataFrame, size: int, seed: int) -> ideal_observer.Observer:
         """The ideal observer of these speakers' voices (or rows of traits), who knows `size` people of the world."""

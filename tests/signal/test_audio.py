@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2f.signal import audio
-from s2f.signal.spectrograms import spectrograms
+from s2f.signal.spectrograms import mel_statistics, spectrograms
 from s2f.study.paths import UserError
 
 SIX_SECONDS = 96_000
@@ -294,3 +294,16 @@ def test_text_is_not_audio(name, tmp_path):
     (tmp_path / name).write_text("not a sound\n" * 100)
     with pytest.raises(UserError, match="not audio"):
         audio.read(tmp_path / name)
+
+
+def test_statistics_of_the_mel_spectrum_show_level_spread_and_change(rng):
+    noise = rng.normal(0, 1000, 32_000)
+    louder, faded = 2 * noise, noise * np.repeat([1, 0.1], 16_000)
+    waves = np.stack([noise, louder, faded]).astype(np.int16)
+    mean, spread, change = mel_statistics(torch.from_numpy(waves)).unflatten(1, (3, -1)).numpy().swapaxes(0, 1)
+    # Twice the amplitude is four times the power, in every band.
+    np.testing.assert_allclose(mean[1] - mean[0], np.log(4), atol=0.02)
+    np.testing.assert_allclose(change[1], change[0], rtol=0.05)
+    # Half of the frames lie 20 dB lower: a step of log 100 adds a quarter of its square to the variance.
+    step = np.log(100)
+    np.testing.assert_allclose(spread[2], np.sqrt(spread[0] ** 2 + step**2 / 4), rtol=0.1)
