@@ -4,6 +4,7 @@
 # make pull    what another person computed, from the DVC remote that was added (README.md)
 # make test    lint, then the tests
 # make lint    ruff, the layers of the library, notebooks without outputs
+# make faults  kill, starve and damage a small study, and say whether it ends as an undisturbed one; ARGS=--kills=3 makes it short
 # make bench   time the fast paths beside the plain ones, for docs/performance.md
 # make lab     JupyterLab; make lab ARGS=... hands it options
 # make app     notebooks/00_explore as a web page for this machine alone: record a voice, see the face; ARGS as for lab
@@ -34,7 +35,7 @@ endif
 export LOGNAME ?= user
 
 .NOTPARALLEL:
-.PHONY: repro repro-published repro-published-corpus pull test lint bench lab app env samples lock clean
+.PHONY: repro repro-published repro-published-corpus pull test lint bench faults lab app env samples lock clean
 
 repro: env
 	@$(scm)
@@ -74,6 +75,9 @@ bench: env
 	@mkdir -p scratch
 	$(RUN) python -m pytest benchmarks/bench_*.py -o addopts= --benchmark-json=scratch/bench.json
 	$(RUN) python benchmarks/table.py scratch/bench.json docs/performance.md
+
+faults: env
+	$(RUN) python tests/faults.py $(ARGS)
 
 lab: env
 	MPLBACKEND= $(RUN) jupyter lab $(ARGS)

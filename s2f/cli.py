@@ -246,6 +246,7 @@ def check_data(
     with refusing():
         here = paths.study(study)
 
+        from s2f.data import checksums
         from s2f.data.sources import check as checking
 
         report = checking.check(here, opening)
@@ -253,6 +254,9 @@ def check_data(
         with writing(listed), paths.replacing(listed) as temporary:
             report.findings.to_csv(temporary, index=False, encoding="utf-8")
     typer.echo(paths.printable("\n".join([*report.lines(), f"list      {listed}"])))
+    if opening and (here.data / checksums.SUMS).is_file():
+        with refusing():
+            typer.echo(f"prepared  {checksums.verify(here.data):,} files in {here.data}, each as it was written")
     if not report.whole:
         raise typer.Exit(1)
 

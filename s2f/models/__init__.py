@@ -19,6 +19,7 @@
     sface           a second recognition network, as a judge
     speech2face     from a recording to a face, by either kind of model, without torch
     spread          the distribution of faces given a voice
+    vgg_face        VGG-Face's published files, checked and made the one that a study names
     voice_encoder   a spectrogram to a face feature (Table 1)
     weights         safetensors files with a header
 """

@@ -36,14 +36,13 @@ def see(paths: Sequence[Path], kept: Path | None, workers: int) -> Arrays:
     return _blocks(_see, paths, kept, workers)
 
 
-def find_landmarks(paths: Sequence[Path], kept: Path | None, workers: int) -> Arrays:
-    """`landmarks` (68, 2; px) of the largest face in each picture."""
-    return _blocks(_find_landmarks, paths, kept, workers)
-
-
 def landmarks_in(paths: Sequence[Path]) -> Arrays:
     """`landmarks` (68, 2; px) of the largest face in each picture, found by this process (`folder.build` takes it)."""
-    return _find_landmarks(list(paths))
+    finder = _landmark_finder()
+    images, reasons = _pictures(list(paths))
+    found = [finder(image) for image in images]
+    rows = [np.full((68, 2), np.nan) if points is None else points for points in found]
+    return {"landmarks": np.stack(rows), "reason": _or_no_face(reasons, found)}
 
 
 def landmarks_at(points: Path, paths: Sequence[Path]) -> Arrays:
@@ -113,14 +112,6 @@ def _see(paths: list[Path]) -> Arrays:
     columns = {name: np.stack([getattr(face or nobody, name) for face in found]) for name in nobody._fields}
     skin = colour.angles(images, columns["landmarks"])
     return columns | {"skin": skin, "reason": _or_no_face(reasons, found)}
-
-
-def _find_landmarks(paths: list[Path]) -> Arrays:
-    finder = _landmark_finder()
-    images, reasons = _pictures(paths)
-    found = [finder(image) for image in images]
-    landmarks = [np.full((68, 2), np.nan) if points is None else points for points in found]
-    return {"landmarks": np.stack(landmarks), "reason": _or_no_face(reasons, found)}
 
 
 def _face_on(paths: list[Path]) -> Arrays:

@@ -5,7 +5,6 @@ for all workers. Those of joblib (`spread`) import it each, which takes as long 
 people; for the many items of a corpus on disk that is nothing, and joblib reaches a cluster as well.
 """
 
-import errno
 import fcntl
 import multiprocessing
 import os
@@ -26,10 +25,9 @@ from jaxtyping import Shaped
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from s2f.study.paths import UserError, replacing
+from s2f.study.paths import UserError, enough_room, replacing
 
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, the share of a user, the largest file that is allowed
 
 
 def keep(jobs: Mapping[Path, partial[Arrays]], workers: int) -> None:
@@ -77,7 +75,8 @@ def spread(jobs: Mapping[Path, partial[Arrays]], workers: int, scheduler: str | 
     missing = {path: job for path, job in jobs.items() if not zipfile.is_zipfile(path)}
     writing = (joblib.delayed(_write_on_one_thread)(path, job) for path, job in missing.items())
     done = len(jobs) - len(missing)
-    with tqdm(total=len(jobs), initial=done, unit="block", desc=about, mininterval=1) as bar, _sentences(workers):
+    bar = tqdm(total=len(jobs), initial=done, unit="block", desc=about, mininterval=1)
+    with bar, enough_room(), _survivors(workers):
         with _cluster(scheduler) if scheduler and missing else joblib.parallel_config("loky", n_jobs=workers):
             for _ in joblib.Parallel(return_as="generator_unordered")(writing):
                 bar.update()
@@ -96,21 +95,14 @@ def _write_on_one_thread(path: Path, job: partial[Arrays]) -> None:
 
 
 @contextmanager
-def _sentences(workers: int) -> Iterator[None]:
-    """What ends the work from outside, in one sentence."""
+def _survivors(workers: int) -> Iterator[None]:
+    """One sentence where a process was killed."""
     try:
         yield
     except BrokenProcessPool:
         raise UserError(
             f"A process of {workers} was killed, most often for want of memory: run it again with fewer workers; "
             "finished blocks are kept."
-        ) from None
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise UserError(
-            f"There is no space left for {error.filename or 'the blocks'}: make room and run it again; finished blocks "
-            "are kept."
         ) from None
 
 

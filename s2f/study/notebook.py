@@ -9,9 +9,11 @@ Heavy imports are local: a wrong parameter must be refused at once, and every st
 
 import argparse
 import ast
+import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -23,9 +25,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from s2f.study import code, config, pages, surroundings
-from s2f.study.paths import STAGE, Study, UserError, replacing, study
+from s2f.study.paths import STAGE, Study, UserError, enough_room, replacing, study
 
 CLEANUP_SECONDS = 30  # what an interrupted cell gets to write its checkpoint before it is killed
+NO_ROOM = 65_536  # bytes; with less on the disk, that is why a cell failed
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -189,12 +192,13 @@ def run(name: str, section: str | None, root: Path) -> None:
     executed.parent.mkdir(parents=True, exist_ok=True)
     executed.unlink(missing_ok=True)  # what an earlier run left must not pass for this one
     full = _with_prose(name, copy, root)
-    try:
-        execute(root / "build" / "src" / f"{name}.ipynb", executed, values, root, stage=True)
-    finally:
-        if executed.exists():
-            pages.write_page(weave(full, read(executed)), executed.with_suffix(".html"), name, root)
-            pages.write_index(root)
+    with enough_room():
+        try:
+            execute(root / "build" / "src" / f"{name}.ipynb", executed, values, root, stage=True)
+        finally:
+            if executed.exists():
+                pages.write_page(weave(full, read(executed)), executed.with_suffix(".html"), name, root)
+                pages.write_index(root)
 
 
 def explore(name: str, values: dict, root: Path) -> Path:
@@ -273,10 +277,16 @@ def execute(notebook: Path, executed: Path, values: dict, root: Path, stage: boo
                 raise UserError(first_line) from None
             if error.ename == KeyboardInterrupt.__name__:
                 raise CellError(f"{notebook.stem}: {first_line or 'interrupted; run it again'}") from None
+            if shutil.disk_usage(root).free < NO_ROOM:  # torch, for one, does not say why it cannot write
+                executed.unlink(missing_ok=True)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root)) from None
             raise CellError(
                 f"{notebook.stem}: the cell that begins `{error.source.splitlines()[0]}` failed with "
                 f"{error.ename}: {first_line}; see {executed.with_suffix('.html')}."
             ) from None
+        except OSError:  # no room for the executed notebook, of which there may be a part
+            executed.unlink(missing_ok=True)
+            raise
         except DeadKernelError:
             raise CellError(
                 f"{notebook.stem}: the kernel died, most often for want of memory; see {executed}."

@@ -1,6 +1,7 @@
 """Where the files of a study are, how they are written, and the error for bad input."""
 
 import builtins
+import errno
 import hashlib
 import json
 import math
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STAGE = "S2F_STAGE"  # environment: the study of which this process runs a stage
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, the share of a user, the largest file that is allowed
 
 
 class UserError(ValueError):
@@ -116,6 +118,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def enough_room() -> Iterator[None]:
+    """UserError in place of the system's error where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"There is no space left on the disk for {error.filename or 'what is made'}: make room and run it again, "
+            "which goes on with what is finished."
+        ) from None
 
 
 def write_json(obj, path: str | Path) -> None:

@@ -4,6 +4,7 @@
 their values, and why, in words; it concerns the studies that have these keys. A new section adds its rules to `RULES`.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +49,16 @@ def _among(part: Any, whole: Any) -> bool:
 
 def _differ(values: list) -> bool:
     return len(set(values)) == len(values)
+
+
+def _as_noted(weights: str | None, folder: Path) -> bool:
+    """Whether a file has the digest that stands in a file beside it, .sha256, where there is one."""
+    path = folder / weights if weights else folder
+    noted = path.with_name(f"{path.name}.sha256")
+    if not (path.is_file() and noted.is_file()):
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == noted.read_text(encoding="utf-8").split()[0].lower()
 
 
 TEST, TRAIN, SECONDS = "data.test_speakers", "data.train_speakers", "data.test_seconds"
@@ -126,6 +137,9 @@ RULES = (
         ("face_model.weights", "folder"),
         lambda weights, folder: weights is None or (folder / weights).is_file(),
         "there is no such file",
+    ),
+    Rule(
+        ("face_model.weights", "folder"), _as_noted, "its bytes are not those of the .sha256 beside it: fetch it again"
     ),
     Rule(("mitigation.seeds",), _differ, "each training has a seed of its own"),
     Rule(("null_world.size", "data.size"), lambda a, b: a == b, "the face model is that of `data`"),

@@ -190,7 +190,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     def full():
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    with pytest.raises(UserError, match="There is no space left for somewhere: make room"):
+    with pytest.raises(UserError, match="There is no space left on the disk for somewhere: make room"):
         blocks.spread({tmp_path / "a.npz": partial(full)}, workers=1)
 
 

@@ -81,7 +81,7 @@ def test_shorter_voices_are_the_beginnings_of_longer_ones(tmp_path, spoken):
 def test_a_file_that_is_no_picture_has_a_reason_instead_of_features(tmp_path):
     (tmp_path / "broken.jpg").write_text("no picture")
     paths = [tmp_path / "broken.jpg", tmp_path / "missing.jpg"]
-    seen, found = extraction.see(paths, None, 1), extraction.find_landmarks(paths, None, 1)
+    seen, found = extraction.see(paths, None, 1), extraction.landmarks_in(paths)
     assert np.isnan(seen["feature"]).all() and np.isnan(found["landmarks"]).all()
     for reasons in (seen["reason"], found["reason"]):
         assert "is not a picture" in reasons[0] and "There is no picture" in reasons[1]

@@ -30,7 +30,7 @@ from s2f.data.shards import ShardWriter
 from s2f.signal import audio
 from s2f.study import blocks, config
 from s2f.study.config import Count, Seconds, Section, Seed, Share
-from s2f.study.paths import UserError, printable
+from s2f.study.paths import UserError, enough_room, printable
 
 NEEDED = ("sound", "speaker", "photographs")
 LABELS = ("sex", "age", "language", "group")
@@ -96,7 +96,8 @@ def read_table(path: str | Path, aside: SetAside) -> pd.DataFrame:
         UserError: if the file is missing or unreadable, or lacks a column or has an unknown one.
     """
     path = Path(path).expanduser()
-    table = _text(path)
+    table = _table(path, dtype=str, keep_default_na=False)
+    table = table.astype(object).where(table.notna(), "").astype(str)
     if missing := [name for name in NEEDED if name not in table]:
         raise UserError(f"{path} lacks the column {missing[0]}: it needs {', '.join(NEEDED)}.")
     if unknown := [name for name in table if name not in (*NEEDED, *OPTIONAL)]:
@@ -123,15 +124,14 @@ def read_table(path: str | Path, aside: SetAside) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*NEEDED, *OPTIONAL])
 
 
-def _text(path: Path) -> pd.DataFrame:
-    """A table whose cells are all text."""
+def _table(path: Path, **kinds) -> pd.DataFrame:
+    """A table of CSV or parquet; `kinds` says of what kind the cells of CSV are (`pandas.read_csv`)."""
     if not path.is_file():
         raise UserError(f"There is no table {path}: name it in `table`, section data of params.yaml.")
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-            return table.astype(object).where(table.notna(), "").astype(str)
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+            return pd.read_parquet(path)
+        return pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, **kinds)
     except (ValueError, arrow.ArrowInvalid):  # pandas' ParserError and EmptyDataError, and UnicodeDecodeError
         raise UserError(f"{path} is not a table in CSV (UTF-8) or parquet: export it again.") from None
 
@@ -181,11 +181,11 @@ def read_landmarks(path: str | Path) -> dict[Path, Float[np.ndarray, "faces 68 2
         UserError: if the table is missing, lacks a column or holds something else than numbers.
     """
     path = Path(path).expanduser()
-    table = _text(path)
+    table = _table(path, converters={"photograph": str}, low_memory=False)
     if missing := [name for name in ("photograph", *COORDINATES) if name not in table]:
         raise UserError(f"{path} lacks the column {missing[0]}: it needs photograph, x0, y0, ..., x67, y67.")
     try:
-        points = table[COORDINATES].replace("", np.nan).to_numpy(float).reshape(-1, 68, 2)
+        points = table[COORDINATES].to_numpy(float).reshape(-1, 68, 2)
     except ValueError:
         raise UserError(f"{path} holds landmarks that are not numbers: give px, or leave them empty.") from None
     points[~np.isfinite(points)] = np.nan
@@ -250,7 +250,7 @@ def build(
     """
     folder = Path(folder)
     workshop = Workshop(scratch or folder.parent / "scratch" / "preparation", workers, scheduler)
-    with blocks.alone(workshop.folder):
+    with enough_room(), blocks.alone(workshop.folder):
         photographs = _pictures(_owners(recordings, aside), detect, detect_in_blocks, size, aside, workshop)
         if canonical is None:
             portraits = photographs
