@@ -1,6 +1,7 @@
 """The published files of VGG-Face, small and with random weights: one encoder from each, none from a wrong one."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +143,4 @@ def test_weights_that_changed_since_are_refused_before_anything_starts(tmp_path,
     (tmp_path / "y.safetensors").write_bytes(content)
     with pytest.raises(UserError, match="its bytes are not those of the .sha256 beside it"):
         rules.check(sections, tmp_path / "params.yaml")
+    rules.check({"face_model": sections["face_model"] | {"feature": "small", "weights": None}}, Path("params.yaml"))
