@@ -49,9 +49,10 @@ def verify(folder: Path) -> int:
 
 def _digests(folder: Path, names: list[str]) -> list[str]:
     with ThreadPoolExecutor(READERS) as readers:
-        return list(readers.map(lambda name: _digest(folder / name), names))
+        return list(readers.map(lambda name: digest(folder / name), names))
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

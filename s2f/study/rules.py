@@ -53,9 +53,9 @@ def _differ(values: list) -> bool:
 
 def _as_noted(weights: str | None, folder: Path) -> bool:
     """Whether a file has the digest that stands in a file beside it, .sha256, where there is one."""
-    if weights is None or not (noted := folder / f"{weights}.sha256").is_file():
+    path, noted = folder / str(weights), folder / f"{weights}.sha256"
+    if not (path.is_file() and noted.is_file()):
         return True
-    path = folder / weights
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == noted.read_text(encoding="utf-8").split()[0].lower()
 

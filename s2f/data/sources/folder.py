@@ -185,7 +185,7 @@ def read_landmarks(path: str | Path) -> dict[Path, Float[np.ndarray, "faces 68 2
     if missing := [name for name in ("photograph", *COORDINATES) if name not in table]:
         raise UserError(f"{path} lacks the column {missing[0]}: it needs photograph, x0, y0, ..., x67, y67.")
     try:
-        points = table[COORDINATES].to_numpy(float).reshape(-1, 68, 2)
+        points = table[COORDINATES].to_numpy(float, copy=True).reshape(-1, 68, 2)
     except ValueError:
         raise UserError(f"{path} holds landmarks that are not numbers: give px, or leave them empty.") from None
     points[~np.isfinite(points)] = np.nan

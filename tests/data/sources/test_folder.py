@@ -140,6 +140,8 @@ def test_landmarks_that_are_no_numbers_are_no_landmarks(bad, tmp_path):
         [["a.png", *["5"] * 136], ["b.png", bad, *["5"] * 135]], columns=["photograph", *folder.COORDINATES]
     )
     table.to_csv(tmp_path / "landmarks.csv", index=False)
-    found = folder.landmarks_from(tmp_path / "landmarks.csv")([tmp_path / "a.png", tmp_path / "b.png"])
-    assert list(found["reason"]) == ["", "the table has no landmarks of it"]
-    assert not np.isinf(found["landmarks"]).any()
+    pd.read_csv(tmp_path / "landmarks.csv").to_parquet(tmp_path / "landmarks.parquet")
+    for kind in ("csv", "parquet"):
+        found = folder.landmarks_from(tmp_path / f"landmarks.{kind}")([tmp_path / "a.png", tmp_path / "b.png"])
+        assert list(found["reason"]) == ["", "the table has no landmarks of it"]
+        assert not np.isinf(found["landmarks"]).any()
