@@ -9,26 +9,32 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import typer
 from markupsafe import escape
 from own_data import make
 from repository import ROOT
 from ruamel.yaml import YAML
 from test_repository import parameters, tracked
 
+from s2f import cli
 from s2f.data.corpus import Corpus
-from s2f.data.sources import folder, published, published_corpus
+from s2f.data.sources import folder, official, published, published_corpus
 from s2f.study import config, notebook
 
 STUDIES = ROOT / "studies"
+CORPORA = get_args(official.CORPORA)
 CHAINS = {"template": folder.SECTIONS, "published_corpus": published_corpus.SECTIONS}
-OWN = {"template": "10_folder", "published_corpus": "10_published"}
+CHAINS |= dict.fromkeys(CORPORA, official.SECTIONS)
+OWN = {"template": "10_folder", "published_corpus": "10_published"} | {name: f"10_{name}" for name in CORPORA}
 each_study = pytest.mark.parametrize("name", CHAINS)
 
 
 def stages(name: str) -> dict[str, dict]:
-    return YAML(typ="safe", pure=True).load((STUDIES / name / "dvc.yaml").read_text())["stages"]
+    text = (STUDIES / name / "dvc.yaml").read_text().replace("${data.corpus}", name)
+    return YAML(typ="safe", pure=True).load(text)["stages"]
 
 
 @each_study
@@ -51,28 +57,53 @@ def test_only_the_notebook_that_prepares_the_data_is_the_studys_own(name):
         assert f"build/src/{program}.ipynb" in chain[stage]["deps"]
 
 
-@each_study
-def test_the_code_that_runs_is_the_same_in_every_study(name, tmp_path):
-    """Byte for byte, with the digests of the library code that it reaches."""
+def test_the_code_that_runs_is_the_same_in_every_study(tmp_path):
+    """Byte for byte, with the digests of the library code that it reaches; no study changes a notebook of another."""
     notebook.extract([ROOT / "notebooks"], tmp_path / "default")
-    notebook.extract([ROOT / "notebooks", STUDIES / name / "notebooks"], tmp_path / name)
+    notebook.extract([ROOT / "notebooks", *(STUDIES / name / "notebooks" for name in CHAINS)], tmp_path / "all")
     copies = sorted((tmp_path / "default").glob("*.ipynb"))
-    assert len(copies) > 20
+    assert len(copies) > 20 and len(list((tmp_path / "all").glob("*.ipynb"))) == len(copies) + len(CHAINS)
     for copy in copies:
-        assert (tmp_path / name / copy.name).read_bytes() == copy.read_bytes(), copy.name
+        assert (tmp_path / "all" / copy.name).read_bytes() == copy.read_bytes(), copy.name
+
+
+def test_studies_of_official_corpora_share_their_chain():
+    chains = {(STUDIES / name / "dvc.yaml").read_text() for name in CORPORA}
+    assert len(chains) == 1
+    for name in CORPORA:
+        assert config.read(STUDIES / name / "params.yaml")["data"]["corpus"] == name
+
+
+def commands(readme: Path) -> list[list[str]]:
+    """The commands in the console blocks of a README."""
+    blocks = re.findall(r"^```console\n(.*?)^```", readme.read_text(), re.M | re.S)
+    return [shlex.split(line.removeprefix("$ ")) for block in blocks for line in block.splitlines() if line[:2] == "$ "]
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_commands_in_the_readme_of_a_corpus_are_known(name):
+    found = commands(STUDIES / name / "README.md")
+    assert ["make", "env"] in found and ["cd", f"studies/{name}"] in found and ["dvc", "repro"] in found
+    checks = [command for command in found if command[0] == "s2f"]
+    assert checks
+    for command in checks:
+        parser = typer.main.get_command(cli.app).commands["data"].commands["check"]
+        assert parser.make_context("check", command[3:]).params["study"] == Path(f"studies/{name}")
+    assert {command[0] for command in found} == {"make", "cd", "dvc", "s2f"}
 
 
 # Nothing private in Git
 
 
-def test_nothing_of_real_people_goes_into_the_cache():
-    for name, stage in stages("published_corpus").items():
+@pytest.mark.parametrize("study", ["published_corpus", *CORPORA])
+def test_nothing_of_real_people_goes_into_the_cache(study):
+    for name, stage in stages(study).items():
         for out in [*stage["outs"], *stage.get("metrics", [])]:
             (settings,) = out.values()
             assert settings["cache"] is False, name
 
 
-@pytest.mark.parametrize("name", ["published", "published_corpus"])
+@pytest.mark.parametrize("name", ["published", "published_corpus", *CORPORA])
 def test_what_is_made_of_real_people_has_no_remote(name):
     """Each is a DVC project of its own, so that no push of the default study reaches it."""
     settings = configparser.ConfigParser()
@@ -80,8 +111,9 @@ def test_what_is_made_of_real_people_has_no_remote(name):
     assert not settings.has_option("core", "remote") and settings.sections() == ["core"]
 
 
-def test_of_real_people_only_tables_are_tracked():
-    inside = [file for file in tracked() if STUDIES / "published_corpus" in file.parents]
+@pytest.mark.parametrize("name", ["published_corpus", *CORPORA])
+def test_of_real_people_only_tables_are_tracked(name):
+    inside = [file for file in tracked() if STUDIES / name in file.parents]
     assert {file.suffix for file in inside} <= {".json", ".ipynb", ".yaml", ".lock", ".md", ""}
 
 

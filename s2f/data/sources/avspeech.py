@@ -133,12 +133,19 @@ def _counts(rows: pd.DataFrame, sounds: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table, columns=COUNTED)
 
 
-def write_points(recordings: pd.DataFrame, path: Path) -> None:
-    """Write where the speakers' faces are, as `extraction.landmarks_at` takes them: `photograph`, `x`, `y`."""
+def write_points(recordings: pd.DataFrame, folder: Path) -> Path:
+    """Write where the speakers' faces are, as `extraction.landmarks_at` takes them: `photograph`, `x`, `y`.
+
+    Returns:
+        The file in the folder, which is named by what it holds: other points are another file.
+    """
     shown = recordings[recordings["photographs"].map(len) > 0]
     points = pd.DataFrame({"photograph": [str(paths[0]) for paths in shown["photographs"]]})
+    points = points.assign(x=shown["x"].to_numpy(float), y=shown["y"].to_numpy(float))
+    path = folder / f"points-{pd.util.hash_pandas_object(points).sum():016x}.parquet"
     with replacing(path) as temporary:
-        points.assign(x=shown["x"].to_numpy(float), y=shown["y"].to_numpy(float)).to_parquet(temporary, index=False)
+        points.to_parquet(temporary, index=False)
+    return path
 
 
 def landmarks_from(path: Path, recordings: pd.DataFrame) -> Detector:

@@ -181,9 +181,11 @@ def test_the_face_at_the_point_is_the_speakers(made, toy):
 def test_points_of_frames_are_kept_for_those_who_look_for_faces(made, tmp_path):
     root, _ = made("avspeech")
     recordings = official.find(settings("avspeech"), root, folder.SetAside()).recordings
-    avspeech.write_points(recordings, tmp_path / "points.parquet")
-    points = pd.read_parquet(tmp_path / "points.parquet").set_index("photograph")
+    path = avspeech.write_points(recordings, tmp_path)
+    points = pd.read_parquet(path).set_index("photograph")
     assert list(points.loc[str(root / "clips/vid02_-xxxx_50.0.mp4")]) == [0.75, 0.5]
+    assert avspeech.write_points(recordings, tmp_path) == path
+    assert avspeech.write_points(recordings.assign(x=recordings["y"]), tmp_path) != path
 
 
 def test_what_actors_of_crema_d_say_of_themselves(made, toy):
