@@ -5,6 +5,7 @@ person.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,12 @@ from s2f.models import arrays, degraded, linear_decoder, speech2face
 from s2f.models.degraded import CLEAN
 from s2f.models.drawing_reader import DrawingReader
 from s2f.models.limits import Limits
+from s2f.models.linear_decoder import LinearDecoder
 from s2f.models.readers import Readers
 from s2f.models.speech2face import Embedded, Head
 from s2f.models.spread import Spread
+
+MOST_STRETCHED = 3.0  # times the coefficients of single faces
 
 
 def head(regression: Pipeline, faces: Features, width: int) -> Head:
@@ -79,6 +83,23 @@ def limits(
     )
 
 
+def varying(decoder: LinearDecoder, faces: Features) -> LinearDecoder:
+    """The decoder, drawing single faces (`around`) that differ as true ones do.
+
+    A regression of coefficients on features draws the part of a difference that features hold. Each coefficient is
+    stretched until it varies among true faces as their pictures do, by one; one of which features hold hardly anything
+    less far, as it would follow their noise.
+
+    Args:
+        decoder: what learned from these people.
+        faces: features of their true faces.
+    """
+    regression = decoder.synthesis.regression
+    drawn = ((faces - faces.mean(axis=0)) @ regression).std(axis=0)
+    stretched = regression / np.maximum(drawn, 1 / MOST_STRETCHED)
+    return replace(decoder, synthesis=decoder.synthesis._replace(regression=stretched))
+
+
 def write(
     models: Path,
     pairs: Pairs,
@@ -100,7 +121,7 @@ def write(
     learned = drawing.learn(pairs, settings, make_reader)
     width = sum(block.shape[1] for block in pairs.voice)
     arrays.save(vars(head(learned.regression, pairs.faces, width)), models / speech2face.HEAD)
-    arrays.save(learned.decoder.arrays(), models / speech2face.DECODER)
+    arrays.save(varying(learned.decoder, pairs.faces).arrays(), models / speech2face.DECODER)
     # Predictions shrink towards the mean by what finds faces best; true faces vary about what they lead one to expect.
     expected = held_out @ linear_decoder.ridge(held_out, pairs.faces)
     Spread.fit(pairs.faces - pairs.faces.mean(axis=0) - expected).save(models / speech2face.SPREAD)

@@ -7,8 +7,8 @@ from linear_reader import LinearReader
 
 from s2f.heads import kept, ridge
 from s2f.heads.drawing import Pairs, Settings, directions
-from s2f.models import speech2face
-from s2f.models.linear_decoder import Canonical
+from s2f.models import linear_decoder, speech2face
+from s2f.models.linear_decoder import Canonical, LinearDecoder
 from s2f.models.speech2face import Head, Speech2Face
 
 SETTINGS = Settings(
@@ -71,6 +71,22 @@ def test_what_is_written_draws_a_face(tiny, tmp_path, rng, spoken):
     assert face.image.shape == (16, 16, 3) and face.age is not None and 0 <= face.female <= 1
     # The residuals are the noise of the voices, and how far a face lies from the mean, which is not predicted: .7.
     assert system.spread.deviations.max() < 1
+
+
+def test_single_faces_differ_as_true_ones_do(rng):
+    """Of three coefficients one stands in the feature, one half, and one not at all."""
+    faces = rng.normal(size=(400, 4))
+    noise = rng.normal(size=(400, 2))
+    coefficients = np.column_stack([faces[:, 0], (faces[:, 1] + noise[:, 0]) / 2**0.5, noise[:, 1]])
+    regression = linear_decoder.ridge(faces, coefficients)
+    parts = linear_decoder.Parts(*[np.zeros(1)] * 5)
+    plain = linear_decoder.Synthesis(
+        np.zeros(4), np.zeros((4, 3)), np.zeros(3), np.zeros((4, 3)), regression, np.zeros(())
+    )
+    varied = kept.varying(LinearDecoder(parts, plain), faces)
+    drawn = varied.around(np.zeros(4), faces).std(axis=0)
+    np.testing.assert_allclose(drawn[:2], coefficients[:, :2].std(axis=0), rtol=3 * 400**-0.5)
+    assert drawn[2] < 0.5
 
 
 def test_limits_are_learned_from_copies_that_were_not_refused(rng):
