@@ -198,14 +198,14 @@ def sentence(output: str) -> str:
     return re.sub(r"/\S*/", "", next(iter([*full[-1:], *dvcs[-1:], *ours[-1:]]), ""))
 
 
-# ---- the drills: each says what was done, what was said, and what is wrong
+# ---- the drills: each gives what was done, the message, and what is wrong
 
 
 Row = dict[str, str]
 
 
-def row(drill: str, stage: str, done: str, said: str, wrong: str) -> Row:
-    return {"drill": drill, "stage": stage, "what": done, "said": said, "wrong": wrong}
+def row(drill: str, stage: str, done: str, message: str, wrong: str) -> Row:
+    return {"drill": drill, "stage": stage, "what": done, "message": message, "wrong": wrong}
 
 
 def kill(study: Study, stage: str, rng: np.random.Generator) -> Row:
@@ -224,9 +224,9 @@ def kill(study: Study, stage: str, rng: np.random.Generator) -> Row:
         except psutil.NoSuchProcess:
             pass
     output, _ = process.communicate()
-    said = sentence(output) if process.returncode > 0 else ""
+    message = sentence(output) if process.returncode > 0 else ""
     wrong = f"{left} processes run on" if (left := study.left()) else study.verdict(stage)
-    return row("kill -9", stage, f"{victim} after {moment:.1f} of {study.seconds[stage]:.1f} s", said, wrong)
+    return row("kill -9", stage, f"{victim} after {moment:.1f} of {study.seconds[stage]:.1f} s", message, wrong)
 
 
 def _is(kind: str, process: psutil.Process) -> bool:
@@ -278,14 +278,14 @@ def full_disk(study: Study, stage: str, rng: np.random.Generator) -> Row:
     room = int(needed * rng.uniform(0.1, 0.8))
     with little_room(study, stage, room) as (copy, make_room, options):
         code, output = copy.run("dvc", "repro", "--force", "--single-item", stage, **options)
-        said = sentence(output)
+        message = sentence(output)
         make_room()
         wrong = copy.verdict(stage)
         if not code:
             wrong = wrong or "it was not noticed"
-        elif not re.search(FULL, said):
+        elif not re.search(FULL, message):
             wrong = wrong or f"the reason was not named: {output[-500:]}"
-    return row("full disk", stage, f"room for {room / 1e3:.0f} of {needed / 1e3:.0f} kB", said, wrong)
+    return row("full disk", stage, f"room for {room / 1e3:.0f} of {needed / 1e3:.0f} kB", message, wrong)
 
 
 def _files(place: Path) -> list[Path]:
@@ -304,12 +304,12 @@ def flipped(study: Study, rng: np.random.Generator) -> Row:
     os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
     try:
         checksums.verify(study.root / "data")
-        said, wrong = "", "it was not noticed"
+        message, wrong = "", "it was not noticed"
     except UserError as error:
-        said = re.sub(r"/\S*/", "", str(error))
-        wrong = "" if shard.name in said else "another file was named"
+        message = re.sub(r"/\S*/", "", str(error))
+        wrong = "" if shard.name in message else "another file was named"
     shard.unlink()  # as the sentence says: prepare the data again
-    return row("flipped bit", "data", f"byte {place} of {shard.name}", said, wrong or study.verdict("data"))
+    return row("flipped bit", "data", f"byte {place} of {shard.name}", message, wrong or study.verdict("data"))
 
 
 def at_once(study: Study, stage: str, rng: np.random.Generator) -> Row:
@@ -323,8 +323,8 @@ def at_once(study: Study, stage: str, rng: np.random.Generator) -> Row:
     wrong = "" if first.returncode == second.returncode == 0 else f"one failed: {outputs[0][-400:]}{outputs[1][-400:]}"
     if not wrong and digest(study.root, stage) != study.digests[stage]:
         wrong = "other bytes"
-    said = next((line for line in "\n".join(outputs).splitlines() if line.startswith("Another process")), "")
-    return row("two at once", stage, "past DVC", re.sub(r"/\S*/", "", said), wrong or study.verdict(stage))
+    message = next((line for line in "\n".join(outputs).splitlines() if line.startswith("Another process")), "")
+    return row("two at once", stage, "past DVC", re.sub(r"/\S*/", "", message), wrong or study.verdict(stage))
 
 
 def at_once_in_dvc(study: Study, rng: np.random.Generator) -> Row:

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,6 @@ class Workshop:
     folder: Path
     workers: int
     scheduler: str | None  # of a Dask cluster, in place of processes on this machine
-    made: list[Path] = field(default_factory=list)
 
     def map(self, work: Callable[..., Arrays], parts: Iterable[tuple], about: str) -> list[Path]:
         """The files with what `work(*part)` makes of each part; finished ones are not made again."""
@@ -47,14 +46,12 @@ class Workshop:
         files = [self.folder / f"{work.__name__}-{_key(work, part)}.npz" for part in parts]
         jobs = {file: partial(work, *part) for file, part in zip(files, parts, strict=True)}
         blocks.spread(jobs, self.workers, self.scheduler, about)
-        self.made.extend(jobs)
         return files
 
     def clear(self) -> None:
-        """Remove the blocks, once all that they held is packed."""
-        for file in self.made:
+        """Remove all blocks, once what they held is packed; also those of settings that have changed since."""
+        for file in self.folder.glob("*.npz"):
             file.unlink(missing_ok=True)
-        self.made.clear()
 
 
 def _key(work: Callable, part: tuple) -> str:

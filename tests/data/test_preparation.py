@@ -100,15 +100,17 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(files, whole, tmp_p
         if len(read) == 6:
             raise KeyboardInterrupt
         read.append(path)
-        return heard(path, seconds)
+        return read_sound(path, seconds)
 
-    heard, seen = speech.read, preparation.read_image
+    read_sound, read_picture = speech.read, preparation.read_image
     monkeypatch.setattr(preparation.speech, "read", stopped)
     with pytest.raises(KeyboardInterrupt):
         built(files, tmp_path)
     assert not (tmp_path / "data").exists()
-    monkeypatch.setattr(preparation.speech, "read", lambda path, seconds: read.append(path) or heard(path, seconds))
-    monkeypatch.setattr(preparation, "read_image", lambda path: pictures.append(path) or seen(path))
+    monkeypatch.setattr(
+        preparation.speech, "read", lambda path, seconds: read.append(path) or read_sound(path, seconds)
+    )
+    monkeypatch.setattr(preparation, "read_image", lambda path: pictures.append(path) or read_picture(path))
     built(files, tmp_path)
     assert not pictures and len(read) == 9 + 1  # one sound of the second block was read twice
     assert sums(tmp_path) == sums(whole)
@@ -124,8 +126,10 @@ def test_a_file_that_changed_meanwhile_is_read_again(files, tmp_path, small_bloc
     sound = sorted((mine / "sounds").glob("*-0.wav"))[0]
     os.utime(sound, ns=(0, 0))
     read = []
-    heard = speech.read
-    monkeypatch.setattr(preparation.speech, "read", lambda path, seconds: read.append(path) or heard(path, seconds))
+    read_sound = speech.read
+    monkeypatch.setattr(
+        preparation.speech, "read", lambda path, seconds: read.append(path) or read_sound(path, seconds)
+    )
     monkeypatch.setattr(preparation, "BLOCK", 3)
     built(mine, tmp_path)
     assert sound in read and len(read) <= 3

@@ -265,8 +265,8 @@ def build(
         recordings = recordings[usable].reset_index(drop=True)
         recordings = recordings.assign(split=splits(recordings, seed, shares))
         sounds = _sounds(recordings, seconds, aside, workshop)
-        heard = {speaker for part in sounds for speaker in part.rows["speaker"]}
-        kept = heard | set(recordings.loc[recordings["split"] == "face", "speaker"])
+        voiced = {speaker for part in sounds for speaker in part.rows["speaker"]}
+        kept = voiced | set(recordings.loc[recordings["split"] == "face", "speaker"])
         for speaker in recordings.loc[~recordings["speaker"].isin(kept), "speaker"].unique():
             aside.add("person", speaker, "no recording of this speaker can be used")
         people = _people(recordings[recordings["speaker"].isin(kept)])
