@@ -116,17 +116,17 @@ def recall_curves(curves: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
     return fig
 
 
-def ceiling_shares(table: pd.DataFrame) -> Figure:
-    """Shares of the ceiling with their intervals, a row an arm: columns of `metrics.ceiling.beside_ceiling`."""
+def ceiling_shares(table: pd.DataFrame, score: str) -> Figure:
+    """Shares of the ceiling of a score, with intervals, an arm a row: columns of `metrics.ceiling.beside_ceiling`."""
     columns = {"share_of_ceiling": "share", "share_low": "low", "share_high": "high", "n_speakers": "n_speakers"}
-    shares = table[list(columns)].rename(columns=columns).astype(float)
+    shares = table[list(columns)].rename(columns=columns).astype({"n_speakers": int})
     fig, ((ax,),) = style.axes(7.2, 0.36 * len(shares) + 1.6)
     look = {"color": OURS, "label": "95 % interval"}
     style.intervals(ax, shares, np.arange(len(shares)), "share", **look)
     ax.axvline(0, **CHANCE_LINE)
     ax.set_yticks(range(len(shares)), shares.index)
     ax.set_ylim(len(shares) - 0.5, -0.5)
-    ax.set(xlabel="share of the ceiling", title=f"n = {style.speakers(shares)} speakers")
+    ax.set(xlabel=f"share of the ceiling, {score}", title=f"n = {style.speakers(shares)} speakers")
     style.percent(ax.xaxis)
     ax.legend()
     return fig

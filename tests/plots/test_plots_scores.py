@@ -52,6 +52,11 @@ def recall_curves():
     return scores.recall_curves({"6 s": long, "3 s": estimates(k=[1, 5, 10])}, "K (first K of 100 faces)")
 
 
+def ceiling_shares():
+    columns = {"share_of_ceiling": [1.0, 0.6, 0.4], "share_low": [1.0, 0.5, 0.3], "share_high": [1.0, 0.7, 0.5]}
+    return scores.ceiling_shares(pd.DataFrame(columns, index=list("abc")).assign(n_speakers=40), "recall")
+
+
 def group_forest():
     rng = np.random.default_rng(1)
     groups = pd.DataFrame({"sex": rng.choice(["F", "M"], 60), "group": ["G1"] * 30 + ["G2"] * 25 + ["G3"] * 5})
@@ -95,6 +100,7 @@ RESULTS = (
     confusion_matrices,
     craniofacial_bars,
     recall_curves,
+    ceiling_shares,
     group_forest,
     negative_controls,
     people_overview,
