@@ -9,6 +9,7 @@
     extraction      features and landmarks of many files, in blocks
     face_decoder    a face feature to its canonical face
     face_encoder    a photograph to its face feature
+    fused           training the voice encoder with few passes over the memory of a GPU
     front_ends      speech to embeddings, without torch
     inference       features of clips and photographs of whole corpora
     limits          where predictions usually lie, and their expected error

@@ -1,7 +1,7 @@
 """The face encoder: maps a photograph to the feature that the voice encoder learns to predict (section 3).
 
-It is VGG-Face (Parkhi et al., 2015) with its published weights, a small network of the same architecture trained from
-scratch to classify the training identities, or the face recognition network of dlib.
+It is VGG-Face (Parkhi et al., 2015) with its published weights, a small or large network of the same architecture
+trained from scratch to classify the training identities, or the face recognition network of dlib.
 """
 
 from collections import OrderedDict
@@ -66,6 +66,12 @@ def small(classes: int, size: int = 64) -> FaceEncoderConfig:
         batch_norm=True,
         feature_relu=False,
     )
+
+
+def large(classes: int, size: int = 224) -> FaceEncoderConfig:
+    """Configuration of VGG-Face's size, to be trained from scratch on a GPU: features of 4096 numbers."""
+    sizes = {"size": size, "classes": classes, "pixel_scale": 64.0, "batch_norm": True, "feature_relu": False}
+    return FaceEncoderConfig(**VGG_FACE.model_dump() | sizes)
 
 
 class FaceEncoder(nn.Module):

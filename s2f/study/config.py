@@ -149,7 +149,7 @@ class FaceModel(Section):
     section: ClassVar = "face_model"
 
     seed: Seed
-    feature: Literal["small", "vgg_face", "dlib"]
+    feature: Literal["small", "large", "vgg_face", "dlib"]
     weights: str | None
     encoder_steps: Count
     encoder_batch: Count
@@ -191,6 +191,27 @@ class Train(Section):
     checkpoint_minutes: Positive
     precision: Precision
     threads: Count
+
+
+class Scale(Section):
+    """How the training of the voice encoder is spread over a machine, in studies that have this section.
+
+    A batch is computed in `parts`: batch normalisation sees one part, and the gradient is the mean over all. So the
+    parts may lie on as many GPUs as divide them, or follow one another on one, and the result is the same.
+    """
+
+    section: ClassVar = "scale"
+
+    processes: Count  # GPUs that a notebook takes; `torchrun` takes what it is told
+    parts: Count
+    readers: Count  # threads that read batches, each one ahead
+    fused: bool  # on a GPU: the network's fused kernels, and the fastest ones; they round otherwise from run to run
+
+    @model_validator(mode="after")
+    def _parts_divide(self) -> "Scale":
+        if self.parts % self.processes:
+            raise ValueError(f"{self.processes} processes cannot divide {self.parts} parts of a batch")
+        return self
 
 
 class Predict(Section):
@@ -467,6 +488,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
         Report,
     )
 }
+# Sections that a study may leave out.
+OPTIONAL: dict[str, type[BaseModel]] = {Scale.section: Scale}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -505,6 +528,11 @@ def load(model: type[BaseModel], path: Path) -> BaseModel:
     return _section(model.section, model, path)
 
 
+def load_optional(model: type[BaseModel], path: Path) -> BaseModel | None:
+    """The section of the params file at `path` that `model` describes; None where the study leaves it out."""
+    return _section(model.section, model, path) if model.section in read(path) else None
+
+
 def _section(name: str, model: type[BaseModel], path: Path) -> BaseModel:
     sections = read(path)
     if name not in sections:
@@ -518,6 +546,7 @@ def check(path: Path, models: Mapping[str, type[BaseModel]] = SECTIONS) -> None:
     `models` are the sections that the study has; the default study's are those above.
     """
     sections = read(path)
+    models = models | {name: model for name, model in OPTIONAL.items() if name in sections}
     if unknown := [name for name in sections if name not in models]:
         raise UserError(f"{path}: unknown section '{unknown[0]}'; known are {', '.join(models)}.")
     problems = []

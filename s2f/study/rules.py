@@ -140,6 +140,21 @@ RULES = (
     Rule(
         ("face_model.weights", "folder"), _as_noted, "its bytes are not those of the .sha256 beside it: fetch it again"
     ),
+    Rule(
+        ("scale.parts", "train.batch"),
+        lambda parts, batch: batch % parts == 0,
+        "the parts of a batch are of one size",
+    ),
+    Rule(
+        ("scale.fused", "train.batch_norm"),
+        lambda fused, batch_norm: batch_norm or not fused,
+        "the fused kernels fold batch normalisation into the convolutions",
+    ),
+    Rule(
+        ("face_model.feature", "data.size"),
+        lambda feature, size: feature != "large" or size % 32 == 0,
+        "the large encoder halves the photographs five times",
+    ),
     Rule(("mitigation.seeds",), _differ, "each training has a seed of its own"),
     Rule(("null_world.size", "data.size"), lambda a, b: a == b, "the face model is that of `data`"),
 )
@@ -157,7 +172,7 @@ def check(sections: Mapping[str, Any], path: Path, settings: config.Section | No
         UserError: a sentence for each rule that is broken, with the keys and their values.
     """
     known: dict[str, Any] = {"folder": Path(path).parent}
-    for name, model in config.SECTIONS.items():
+    for name, model in (config.SECTIONS | config.OPTIONAL).items():
         try:
             known[name] = model.model_validate(sections[name])
         except (KeyError, ValidationError):

@@ -20,6 +20,7 @@ from s2f.study.paths import UserError
 from s2f.study.precision import low_precision
 from s2f.training.loop import cosine, fingerprint, fit, seeded
 
+SIZES = {"small": face_encoder.small, "large": face_encoder.large}
 GAIN = 0.1  # largest relative change of a photograph's brightness
 # Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
 DECODER_WEIGHTS = {"image": 1.0, "landmarks": 1000.0, "feature": 0.1}
@@ -72,7 +73,7 @@ def train_face_encoder(
     train, val = _split_photos(identities)
     codes = face_codes(canonical, landmarks)
     with seeded(cfg.seed, device):
-        encoder = FaceEncoder(face_encoder.small(len(np.unique(identities)), photos.shape[1]))
+        encoder = FaceEncoder(SIZES[cfg.feature](len(np.unique(identities)), photos.shape[1]))
         model = FaceLearner(encoder, codes.shape[1]).to(memory_format=torch.channels_last)
 
     def batch_of(step):
@@ -123,12 +124,12 @@ def face_encoder_of(cfg: config.FaceModel, learn: Callable[[], FaceEncoder]) -> 
     """The encoder that the settings name.
 
     cfg: its `feature` names the encoder, its `weights` the file of VGG-Face.
-    learn: trains the small encoder; called for that one only.
+    learn: trains the small or large encoder; called for these only.
 
     UserError if the file of weights is missing or holds something else.
     """
     match cfg.feature:
-        case "small":
+        case "small" | "large":
             return learn()
         case "vgg_face":
             return load_vgg_face(cfg.weights)

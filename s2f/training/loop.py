@@ -3,6 +3,11 @@
 A batch is a function of (seed, step), so resuming replays no sampler; all else that a step reads is in the
 checkpoint. On one machine the resumed weights and the curve are bit-identical, unless a GPU operation has no
 deterministic kernel (torch warns of it), as the image warp of the face decoder.
+
+A step may be computed in parts, one after the other on one GPU or divided among several. Each part is a batch of its
+own, with batch statistics and random numbers of its own; gradients, and all else that a part changes, become the mean
+over the parts. So the curve is the same whoever computes them, up to the rounding of sums that are taken in another
+order.
 """
 
 import ctypes
@@ -15,10 +20,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +35,11 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from s2f.study.paths import UserError, replacing
+from s2f.training import processes
 
 SECONDS_BETWEEN_DRAWINGS = 5
 FAULTS = 4  # how often a run may go back to its last checkpoint because a number was not finite
@@ -67,61 +76,82 @@ def fit(
     best_by: str = "val_loss",
     kept: dict[str, Tensor] | None = None,
     live: bool = False,
+    parts: int = 1,
+    readers: int = 1,
+    repeatable: bool = True,
 ) -> pd.DataFrame:
     """Train `model` with Adam, leave the weights of its best validation in it, and return the learning curve.
 
-    `batch_of(step)` makes a batch on the CPU, one step ahead in a thread. `loss_of(model, step, *batch)`
-    returns named scalars, among them `loss`; it may change the tensors of `kept`, which are saved, in place.
-    `validate(model)` returns named numbers, among them `loss`. The curve, also written to `log` as CSV, has a
-    row every `validate_every` steps: means of the training terms since the row before, and the validation as
-    `val_*`. The best row is the one with the smallest `best_by`.
+    `batch_of(number)` makes a batch on the CPU, ahead of its use, in `readers` threads. Step s takes the `parts`
+    batches from s x `parts` on. `loss_of(model, step, *batch)` returns named scalars, among them `loss`; it may change
+    the tensors of `kept`, which are saved, in place. `validate(model)` returns named numbers, among them `loss`. The
+    curve, also written to `log` as CSV, has a row every `validate_every` steps: means of the training terms since the
+    row before, and the validation as `val_*`. The best row is the one with the smallest `best_by`.
+
+    Where several processes call this (`s2f.training.processes`), they divide the parts of each step, and the first one
+    writes; another number of them may resume it. `repeatable=False` takes a GPU's fastest kernels, however they round.
 
     The state of the run lies in `checkpoint / fingerprint`. It is saved every `minutes`, on Ctrl-C, on
     SIGTERM (both end in KeyboardInterrupt), and at the end, so that a finished run is not trained twice.
-    Where a loss or gradient is not finite, the run goes back to its last checkpoint; UserError if that does not help.
+    Where a loss or gradient is not finite, the run goes back to its last checkpoint. UserError if that does not help,
+    or if the processes cannot divide the parts.
     """
+    if parts % processes.count():
+        raise UserError(
+            f"{processes.count()} processes cannot divide {parts} parts of a batch: set parts to a multiple of them."
+        )
     kept = {} if kept is None else kept
     folder = checkpoint / fingerprint
     path = folder / "state.pt"
-    with _alone(folder), seeded(seed, device), _deterministic(device, threads), _signals_held() as signals:
+    first = processes.rank() == 0
+    alone = _alone(folder) if first else nullcontext()
+    with alone, seeded(seed, device), _kernels(device, threads, repeatable), _signals_held() as signals:
+        processes.wait()  # until the first one has the folder to itself
         model.to(device)
         adam = torch.optim.Adam(model.parameters(), lr=learning_rate(0), betas=betas, eps=eps, fused=True)
         progress = _restore(path, model, adam, kept, device) if path.exists() else Progress()
         beginning = io.BytesIO()
         torch.save(_state(model, adam, kept, progress, device), beginning)
-        picture = _LivePicture() if live else None
+        picture = _LivePicture() if live and first else None
+        differentiate = _InParts(model, loss_of, kept, seed, parts) if parts > 1 else _AtOnce(model, loss_of)
         faults = 0
-        with tqdm(total=steps, initial=progress.step, desc=log.stem, unit="step", mininterval=5) as bar:
+        with tqdm(
+            total=steps, initial=progress.step, desc=log.stem, unit="step", mininterval=5, disable=not first
+        ) as bar:
             while progress.step < steps:
                 _write_curve(progress.rows, log)
                 saved = time.monotonic()
                 remaining = range(progress.step, steps)
+                numbers = (step * parts + part for step in remaining for part in _own(parts))
                 model.train()
                 try:
-                    for step, batch in zip(remaining, _read_ahead(batch_of, remaining), strict=True):
-                        for group in adam.param_groups:
-                            group["lr"] = learning_rate(step)
-                        terms = loss_of(model, step, *(tensor.to(device) for tensor in batch))
-                        _differentiate(terms["loss"], adam, device, other_kernels=faults == FAULTS - 1)
-                        adam.step()
-                        for name, value in terms.items():
-                            # Summed where the model runs: reading a number back would make the GPU wait at each step.
-                            progress.sums[name] = progress.sums.get(name, 0) + value.detach().double()
-                        progress.step = step + 1
-                        if progress.step % validate_every == 0 or progress.step == steps:
-                            _add_row(progress, model, validate, learning_rate(step), best_by)
-                            _write_curve(progress.rows, log)
-                            if picture:
-                                picture.draw(progress.rows, last=progress.step == steps)
-                        bar.update()
-                        if signals or progress.step == steps or time.monotonic() - saved > 60 * minutes:
-                            _save(path, model, adam, kept, progress, device)
-                            saved = time.monotonic()
-                        if signals:
-                            raise KeyboardInterrupt(
-                                f"{signals[0]}: {log.stem} stopped and saved after step {progress.step} of {steps}; "
-                                "run it again to go on from there."
-                            )
+                    with closing(read_ahead(batch_of, numbers, readers, device)) as batches:
+                        for step in remaining:
+                            for group in adam.param_groups:
+                                group["lr"] = learning_rate(step)
+                            terms = differentiate(step, batches, adam, other_kernels=faults == FAULTS - 1)
+                            adam.step()
+                            for name, value in terms.items():
+                                # Summed where the model runs: reading a number back would make the GPU wait.
+                                progress.sums[name] = progress.sums.get(name, 0) + value.double()
+                            progress.step = step + 1
+                            last = progress.step == steps
+                            if progress.step % validate_every == 0 or last:
+                                _add_row(progress, model, validate, learning_rate(step), best_by)
+                                _write_curve(progress.rows, log)
+                                if picture:
+                                    picture.draw(progress.rows, last)
+                            bar.update()
+                            due = last or time.monotonic() - saved > 60 * minutes
+                            stopped, due = processes.any_of(bool(signals), due)
+                            if stopped or due:
+                                _save(path, model, adam, kept, progress, device)
+                                saved = time.monotonic()
+                            if stopped:
+                                raise KeyboardInterrupt(
+                                    f"{(signals or ['another process'])[0]}: {log.stem} stopped and saved after step "
+                                    f"{progress.step} of {steps}; run it again to go on from there."
+                                )
                 except FloatingPointError:
                     faults += 1
                     if faults == FAULTS:
@@ -139,7 +169,88 @@ def fit(
     return pd.DataFrame(progress.rows)
 
 
-def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device, other_kernels: bool) -> None:
+class _AtOnce:
+    """The terms of a step, whose batch is computed at once, and its gradients."""
+
+    def __init__(self, model: nn.Module, loss_of: Callable[..., dict[str, Tensor]]):
+        self.model, self.loss_of = model, loss_of
+
+    def __call__(
+        self, step: int, batches: Iterator[tuple[Tensor, ...]], adam: torch.optim.Adam, other_kernels: bool
+    ) -> dict[str, Tensor]:
+        terms = self.loss_of(self.model, step, *next(batches))
+        _differentiate(terms["loss"], adam, other_kernels)
+        return {name: value.detach() for name, value in terms.items()}
+
+
+class _InParts:
+    """The terms and gradients of a step as means over its parts, of which this process computes its own."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_of: Callable[..., dict[str, Tensor]],
+        kept: dict[str, Tensor],
+        seed: int,
+        parts: int,
+    ):
+        self.seed, self.parts = seed, parts
+        self.losses = _Losses(model, loss_of)
+        # Statistics of batch normalisation, and what the loss keeps: each part starts from those of the step before.
+        self.changed = [value for value in (*model.buffers(), *kept.values()) if value.is_floating_point()]
+        if processes.count() > 1:
+            self.losses = DistributedDataParallel(self.losses, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def __call__(
+        self, step: int, batches: Iterator[tuple[Tensor, ...]], adam: torch.optim.Adam, other_kernels: bool
+    ) -> dict[str, Tensor]:
+        adam.zero_grad()
+        before = [value.clone() for value in self.changed]
+        sums = [torch.zeros_like(value) for value in self.changed]
+        means: dict[str, Tensor] = {}
+        own = _own(self.parts)
+        for part in own:
+            for value, start in zip(self.changed, before, strict=True):
+                value.copy_(start)
+            torch.manual_seed(_seed_of(self.seed, step * self.parts + part))  # of dropout
+            # The gradients of the processes are averaged once, beside the computation of the last part.
+            waits = processes.count() > 1 and part != own[-1]
+            with self.losses.no_sync() if waits else nullcontext():
+                terms = self.losses(step, *next(batches))
+                (terms["loss"] / len(own)).backward()
+            for name, value in terms.items():
+                means[name] = means.get(name, 0) + value.detach().double()
+            for total, value in zip(sums, self.changed, strict=True):
+                total += value
+        processes.average([*means.values(), *sums], self.parts)
+        for value, total in zip(self.changed, sums, strict=True):
+            value.copy_(total)
+        if not _finite_gradients(adam):
+            raise FloatingPointError
+        return means
+
+
+class _Losses(nn.Module):
+    """The named losses of a batch as a module, which is what DistributedDataParallel takes."""
+
+    def __init__(self, model: nn.Module, loss_of: Callable[..., dict[str, Tensor]]):
+        super().__init__()
+        self.model, self.loss_of = model, loss_of
+
+    def forward(self, step: int, *batch: Tensor) -> dict[str, Tensor]:
+        return self.loss_of(self.model, step, *batch)
+
+
+def _own(parts: int) -> range:
+    """The parts of each batch that this process computes."""
+    return range(processes.rank(), parts, processes.count())
+
+
+def _seed_of(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _differentiate(loss: Tensor, adam: torch.optim.Adam, other_kernels: bool) -> None:
     """Gradients of a loss; FloatingPointError where, on the CPU, one is not finite, also when it is computed again.
 
     On a shared machine, oneDNN's bfloat16 kernels for processors with AMX gave NaN for the weights of one layer about
@@ -147,17 +258,21 @@ def _differentiate(loss: Tensor, adam: torch.optim.Adam, device: torch.device, o
     gradient was mostly what it should have been. `other_kernels`: after that, try without oneDNN; it is slower, and
     rounds otherwise. On a GPU the check would make the device wait at each step.
     """
-    weights = [weight for group in adam.param_groups for weight in group["params"]]
-    tries = [True, True, False] if other_kernels else [True, True]
+    tries = [True] if loss.is_cuda else [True, True, False] if other_kernels else [True, True]
     for number, fast in enumerate(tries, 1):
         adam.zero_grad()
         with torch.backends.mkldnn.flags(enabled=fast and torch.backends.mkldnn.enabled):
             loss.backward(retain_graph=number < len(tries))
-        gradients = (weight.grad for weight in weights if weight.grad is not None)
-        if device.type != "cpu" or all(torch.isfinite(gradient).all() for gradient in gradients):
+        if _finite_gradients(adam):
             return
         _release_free_memory()
     raise FloatingPointError
+
+
+def _finite_gradients(adam: torch.optim.Adam) -> bool:
+    """Whether no gradient on the CPU is infinite or NaN."""
+    gradients = (weight.grad for group in adam.param_groups for weight in group["params"])
+    return all(torch.isfinite(gradient).all() for gradient in gradients if gradient is not None and gradient.is_cpu)
 
 
 def _release_free_memory() -> None:
@@ -234,13 +349,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _deterministic(device: torch.device, threads: int) -> Iterator[None]:
-    """Run the block with repeatable kernels and a fixed number of threads (sums depend on it)."""
+def _kernels(device: torch.device, threads: int, repeatable: bool) -> Iterator[None]:
+    """Run the block with repeatable kernels, or the fastest, and a fixed number of threads (sums depend on it)."""
     if device.type == "cuda":
         # cuBLAS repeats itself only with a workspace of fixed size, and reads this when it starts.
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(repeatable, warn_only=True)
+    torch.backends.cudnn.benchmark = not repeatable  # times the kernels of each convolution, and keeps the fastest
     # Fills every new tensor with NaN, to show reads of memory that nobody wrote; it costs a seventh of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_num_threads(threads)
@@ -249,6 +365,7 @@ def _deterministic(device: torch.device, threads: int) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.set_num_threads(before[1])
+        torch.backends.cudnn.benchmark = before[2]
 
 
 @contextmanager
@@ -274,15 +391,23 @@ def _signals_held() -> Iterator[list[str]]:
         restore()
 
 
-def _read_ahead(batch_of: Callable[[int], tuple[Tensor, ...]], steps: range) -> Iterator[tuple[Tensor, ...]]:
-    """The batches in order, the next one in the making while the current one is used."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        batches = (reader.submit(batch_of, step) for step in steps)
-        current = next(batches, None)
-        while current:
-            following = next(batches, None)
-            yield current.result()
-            current = following
+def read_ahead(
+    batch_of: Callable[[int], tuple[Tensor, ...]], numbers: Iterable[int], readers: int, device: torch.device
+) -> Iterator[tuple[Tensor, ...]]:
+    """The batches in order, on the device; the next ones are in the making while one is used."""
+
+    def read(number: int) -> tuple[Tensor, ...]:
+        batch = batch_of(number)
+        # From pinned memory a copy to the GPU goes on beside the computation.
+        return tuple(tensor.pin_memory() for tensor in batch) if device.type == "cuda" else batch
+
+    numbers = iter(numbers)
+    with ThreadPoolExecutor(max_workers=readers) as threads:
+        waiting = deque(threads.submit(read, number) for number in islice(numbers, readers + 1))
+        while waiting:
+            batch = waiting.popleft().result()
+            yield tuple(tensor.to(device, non_blocking=True) for tensor in batch)
+            waiting.extend(threads.submit(read, number) for number in islice(numbers, 1))
 
 
 def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: float, best_by: str) -> None:
@@ -304,6 +429,8 @@ def _add_row(progress: Progress, model: nn.Module, validate, learning_rate: floa
 
 def _write_curve(rows: list[dict[str, int | float]], log: Path) -> None:
     """Write the whole curve anew: rows that a killed run logged after its checkpoint vanish."""
+    if processes.rank() > 0:
+        return
     with replacing(log) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
 
@@ -324,10 +451,13 @@ def _state(model, adam, kept: dict[str, Tensor], progress: Progress, device: tor
 
 
 def _save(path: Path, model, adam, kept: dict[str, Tensor], progress: Progress, device: torch.device) -> None:
-    # One fixed name, since the folder is locked: a killed process leaves at most one unfinished file behind.
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(_state(model, adam, kept, progress, device), unfinished)
-    os.replace(unfinished, path)
+    state = _state(model, adam, kept, progress, device)
+    if processes.rank() == 0:
+        # One fixed name, since the folder is locked: a killed process leaves at most one unfinished file behind.
+        unfinished = path.with_suffix(".unfinished")
+        torch.save(state, unfinished)
+        os.replace(unfinished, path)
+    processes.wait()
 
 
 def _restore(path: Path | io.BytesIO, model, adam, kept: dict[str, Tensor], device: torch.device) -> Progress:

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from s2f.data.batches import chunks, cropped, rows_of, tensors
 from s2f.data.shards import Shards
-from s2f.models import losses, voice_encoder
+from s2f.models import fused, losses, voice_encoder
 from s2f.models.face_decoder import FaceDecoder
 from s2f.models.face_encoder import AnyFaceEncoder
 from s2f.models.losses import Matcher
@@ -22,8 +22,9 @@ from s2f.signal.audio import SAMPLE_RATE
 from s2f.signal.spectrograms import spectrograms
 from s2f.study import code, config
 from s2f.study.paths import UserError
-from s2f.study.precision import low_precision
-from s2f.training.loop import exponential, fingerprint, fit, seeded
+from s2f.study.precision import low_precision, wanted_dtype
+from s2f.training import processes
+from s2f.training.loop import exponential, fingerprint, fit, read_ahead, seeded
 
 SIZES = {"small": voice_encoder.SMALL, "paper": voice_encoder.PAPER}
 
@@ -86,6 +87,7 @@ def train_voice_encoder(
     device: torch.device,
     start: VoiceEncoder | None = None,
     chances: pd.Series | None = None,
+    scale: config.Scale | None = None,
     **run,
 ) -> VoiceLearner:
     """Learn the feature of the speaker's face from the voice (paper, section 3; schedule of section 4).
@@ -96,12 +98,19 @@ def train_voice_encoder(
     cfg: among others the loss; its weights are set anew at `rebalance_step` (see `VoiceLoss`; the curve shows them).
     start: the encoder whose weights the training goes on from; by default they are random.
     chances: how often each training clip is drawn, by clip_id (`batches.balanced`); by default once per epoch.
+    scale: over how many GPUs, in how many parts; by default each batch at once, by this process.
     device, run: where to train, and `checkpoint`, `log` and `live` of `s2f.training.loop.fit`.
 
     The best validation is that with the smallest mean angle between predicted and true feature, as the loss changes its
     scale on re-balancing. UserError if a split has no clip, if `start` has other sizes than the settings, if a training
     clip has no chance, or if the loss distils identity scores that the face feature does not have.
     """
+    if scale is not None and scale.processes > 1 and not processes.joined():
+        given = {"start": start, "chances": chances, "scale": scale} | run | {"live": False}
+        args = (clips, shards, np.asarray(face_features), encoder.cpu(), decoder.cpu(), cfg)
+        processes.launch(scale.processes, train_voice_encoder, *args, **given)
+        # From here on this process finds a finished run, and reads it.
+    parts, readers, fast = (scale.parts, scale.readers, scale.fused) if scale else (1, 1, False)
     train, val = _clips_with_faces(clips)
     chances = None if chances is None else _aligned_chances(train, chances)
     true = {"train": face_features[train["face"].astype(int)], "val": face_features[val["face"].astype(int)]}
@@ -110,15 +119,21 @@ def train_voice_encoder(
     encoder, decoder = (part.to(device).eval().requires_grad_(False) for part in (encoder, decoder))
     loss = VoiceLoss(cfg.loss, encoder, decoder, cfg.precision)
     model = _initial_model(cfg, torch.from_numpy(true["train"]), start, device)
+    predict = features_of_waves
+    if fast:
+        predict = fused.Trainer(wanted_dtype(device, cfg.precision))
+        if parts == processes.count() == 1:
+            example = torch.zeros(cfg.batch, samples, dtype=torch.int16, device=device)
+            predict.capture(model.encoder.to(device), example)
 
-    def batch_of(step):
-        rows = rows_of(step, cfg.batch, len(train), cfg.seed, chances)
-        waves = cropped(shards, train.iloc[rows], samples, np.random.default_rng([cfg.seed, 1, step]))
-        waves = degradation.vary(waves, cfg.degraded, np.random.default_rng([cfg.seed, 3, step]))
+    def batch_of(number):
+        rows = rows_of(number, cfg.batch // parts, len(train), cfg.seed, chances)
+        waves = cropped(shards, train.iloc[rows], samples, np.random.default_rng([cfg.seed, 1, number]))
+        waves = degradation.vary(waves, cfg.degraded, np.random.default_rng([cfg.seed, 3, number]))
         return (*tensors(waves, true["train"][rows]), speakers[rows])
 
     def loss_of(model, step, waves, v_f, speakers):
-        v_s = features_of_waves(model.encoder, waves, cfg.precision)
+        v_s = predict(model.encoder, waves, cfg.precision)
         if step == cfg.rebalance_step:
             loss.rebalance(v_s, v_f)
         terms = loss.terms(v_s, v_f)
@@ -132,8 +147,11 @@ def train_voice_encoder(
         return terms
 
     def validate(model):
-        waves = (torch.from_numpy(shards.gather(val.iloc[part], samples)) for part in chunks(len(val), cfg.batch))
-        v_s = torch.cat([features_of_waves(model.encoder, part.to(device), cfg.precision) for part in waves])
+        rows = chunks(len(val), cfg.batch)
+        own = range(processes.rank(), len(rows), processes.count())
+        waves = read_ahead(lambda part: tensors(shards.gather(val.iloc[rows[part]], samples)), own, readers, device)
+        predicted = [features_of_waves(model.encoder, part, cfg.precision) for (part,) in waves]
+        v_s = processes.in_order(predicted, len(rows)).to(device)
         v_f = torch.from_numpy(true["val"]).to(device)
         angles = cosine_similarity(v_s, v_f).clamp(-1, 1).acos().rad2deg()
         return {"loss": loss.terms(v_s, v_f)["loss"], "degrees": angles.mean()}
@@ -154,9 +172,13 @@ def train_voice_encoder(
         validate_every=cfg.validate_every,
         minutes=cfg.checkpoint_minutes,
         kept={"lambdas": loss.lambdas},
+        parts=parts,
+        readers=readers,
+        repeatable=not fast,
         fingerprint=fingerprint(
             cfg.model_dump_json(exclude={"checkpoint_minutes"}),
-            *(str(device), train, val, _sound(shards.folder), face_features, encoder, decoder, start, chances),
+            *(device.type, train, val, _sound(shards.folder), face_features, encoder, decoder, start, chances),
+            *(parts, fast),
             code.digest(train_voice_encoder),
         ),
         **run,

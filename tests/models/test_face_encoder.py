@@ -110,6 +110,17 @@ def test_the_small_network_has_a_feature_of_128():
     assert feature.min() < 0
 
 
+def test_the_large_network_has_the_layers_of_vgg_face():
+    with torch.device("meta"):
+        ours, theirs = FaceEncoder(face_encoder.large(20)), FaceEncoder(VGG_FACE)
+    shapes = [
+        [layer.weight.shape for layer in network.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
+        for network in (ours, theirs)
+    ]
+    assert shapes[0][:-1] == shapes[1][:-1] and len(shapes[0]) == 16  # the last tells identities apart
+    assert ours.config.feature_dim == 4096
+
+
 def test_a_network_of_its_plan_learns_to_tell_four_faces_apart(rng):
     torch.manual_seed(0)
     config = small(classes=4).model_copy(update={"size": 16, "blocks": ((8,), (16,)), "feature_dim": 32})
