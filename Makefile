@@ -6,6 +6,7 @@
 # make lint    ruff, the layers of the library, notebooks without outputs
 # make faults  kill, starve and damage a small study, and say whether it ends as an undisturbed one; ARGS=--kills=3 makes it short
 # make bench   time the fast paths beside the plain ones, for docs/performance.md
+# make gpu     train at the paper's size on a GPU for some minutes, for docs/performance.md
 # make lab     JupyterLab; make lab ARGS=... hands it options
 # make app     notebooks/00_explore as a web page for this machine alone: record a voice, see the face; ARGS as for lab
 # make env     only the environment (each target above makes it when it is missing)
@@ -35,7 +36,7 @@ endif
 export LOGNAME ?= user
 
 .NOTPARALLEL:
-.PHONY: repro repro-published repro-published-corpus pull test lint bench faults lab app env samples lock clean
+.PHONY: repro repro-published repro-published-corpus pull test lint bench gpu faults lab app env samples lock clean
 
 repro: env
 	@$(scm)
@@ -78,6 +79,9 @@ bench: env
 
 faults: env
 	$(RUN) python tests/faults.py $(ARGS)
+
+gpu: env
+	$(RUN) python benchmarks/gpu.py docs/performance.md
 
 lab: env
 	MPLBACKEND= $(RUN) jupyter lab $(ARGS)
