@@ -21,8 +21,9 @@ from test_repository import parameters, tracked
 
 from s2f import cli
 from s2f.data.corpus import Corpus
-from s2f.data.sources import folder, official, published, published_corpus
+from s2f.data.sources import folder, official, paper_scale, published, published_corpus
 from s2f.study import config, notebook
+from s2f.study.paths import UserError
 
 STUDIES = ROOT / "studies"
 CORPORA = get_args(official.CORPORA)
@@ -92,6 +93,41 @@ def test_commands_in_the_readme_of_a_corpus_are_known(name):
     assert {command[0] for command in found} == {"make", "cd", "dvc", "s2f"}
 
 
+# The paper at its own size
+
+
+def test_the_chain_at_the_papers_size_is_made_of_the_default_notebooks():
+    config.check(STUDIES / "paper_scale" / "params.yaml", paper_scale.SECTIONS)
+    chain = stages("paper_scale")
+    for stage in list(chain)[1:]:
+        program = shlex.split(chain[stage]["cmd"])[4]
+        assert (ROOT / "notebooks" / f"{program}.ipynb").is_file()
+        assert f"build/src/{program}.ipynb" in chain[stage]["deps"]
+    assert chain["train"]["params"] == ["train", "scale"]
+
+
+def test_its_schedule_is_the_papers_at_its_batch():
+    """The rule of its README: the rate by the root of the ratio, and as many clips in all and between decays."""
+    train = config.load(config.Train, STUDIES / "paper_scale" / "params.yaml")
+    ratio = train.batch / 8
+    assert train.rate == pytest.approx(0.001 * ratio**0.5, rel=1e-3)
+    assert [train.steps * ratio, train.decay_every * ratio, train.rebalance_step * ratio] == [640_000, 10_000, 1000]
+    assert (train.decay, train.beta1, train.epsilon, train.seconds) == (0.95, 0.5, 1e-4, 6.0)
+
+
+def test_a_batch_that_cannot_be_cut_into_its_parts_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    text = (STUDIES / "paper_scale" / "params.yaml").read_text()
+    for parts, why in (("3 ", "parts of a batch are of one size"), ("many ", "'parts' is 'many'")):
+        path.write_text(text.replace("  parts: 1 ", f"  parts: {parts}"))
+        with pytest.raises(UserError, match=why):
+            config.check(path, paper_scale.SECTIONS)
+    path.write_text(text.replace("  processes: 1 ", "  processes: 2 "))
+    with pytest.raises(UserError, match="2 processes cannot divide 1 parts"):
+        config.check(path, paper_scale.SECTIONS)
+    assert config.load_optional(config.Scale, STUDIES / "template" / "params.yaml") is None
+
+
 # Nothing private in Git
 
 
@@ -103,9 +139,9 @@ def test_nothing_of_real_people_goes_into_the_cache(study):
             assert settings["cache"] is False, name
 
 
-@pytest.mark.parametrize("name", ["published", "published_corpus", *CORPORA])
+@pytest.mark.parametrize("name", ["published", "published_corpus", "paper_scale", *CORPORA])
 def test_what_is_made_of_real_people_has_no_remote(name):
-    """Each is a DVC project of its own, so that no push of the default study reaches it."""
+    """Each is a DVC project of its own, so that no push of the default study reaches it; so is the largest study."""
     settings = configparser.ConfigParser()
     settings.read(STUDIES / name / ".dvc" / "config")
     assert not settings.has_option("core", "remote") and settings.sections() == ["core"]

@@ -6,6 +6,7 @@
     folder            files on a user's disk
     mav_celeb         MAV-Celeb
     official          settings of corpora in their official layout, and which module reads them
+    paper_scale       settings of the synthetic world in a study that has the stages of any corpus
     published         the samples that the authors published
     published_corpus  the published samples as a corpus
     synthetic         the synthetic world
