@@ -110,7 +110,7 @@ def _survivors(workers: int) -> Iterator[None]:
 def _cluster(scheduler: str) -> Iterator[None]:
     """joblib on a Dask cluster."""
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
     except ImportError:
         raise UserError(
             "`scheduler` asks for a Dask cluster, which is not installed: pip install 's2f[cluster]'."
@@ -122,8 +122,14 @@ def _cluster(scheduler: str) -> Iterator[None]:
     with client:
         if not client.ncores():
             raise UserError(f"The Dask scheduler at {scheduler} has no workers: start some, then run it again.")
-        with joblib.parallel_config("dask", client=client):
-            yield
+        try:
+            with joblib.parallel_config("dask", client=client):
+                yield
+        except KilledWorker:
+            raise UserError(
+                f"A block ended one worker of {scheduler} after another, most often for want of memory: give them more "
+                "and run it again; finished blocks are kept."
+            ) from None
 
 
 @contextmanager
