@@ -112,7 +112,7 @@ def test_processes_killed_at_once_are_resumed_by_one(alone, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     state, curve = tmp_path / "scratch" / "run" / "state.pt", tmp_path / "curve.csv"
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True) as started:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (state.exists() and curve.exists() and curve.read_text().count("\n") >= 2):
             assert started.poll() is None and time.monotonic() < deadline, started.stderr.read().decode()[-2000:]
             time.sleep(0.05)
