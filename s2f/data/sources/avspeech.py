@@ -109,7 +109,7 @@ def _key(video: pd.Series, start: pd.Series) -> pd.Series:
 
 def _clips(root: Path, endings: Sequence[str], kind: str, aside: SetAside) -> pd.DataFrame:
     """`name` (as seen from `root`) of the files named as clips, by the keys of their segments, each once."""
-    names = pd.Series(tree.files(root, endings, aside), dtype=str)
+    names = pd.Series(tree.files(root, endings, aside), dtype=object)
     clips = names.str.extract(CLIP).assign(name=names)
     for name in clips.loc[clips["video"].isna(), "name"]:
         aside.add(kind, name, "it is not named <video>_<start>, as a clip of AVSpeech is here")

@@ -74,7 +74,7 @@ def read_actors(path: Path, aside: SetAside) -> pd.DataFrame:
 
 def _clips(root: Path, endings: tuple[str, ...], kind: str, aside: SetAside) -> pd.DataFrame:
     """`name` (as seen from `root`), `video` (it without ending), `speaker` and `emotion` of each clip, once."""
-    names = pd.Series(tree.files(root, endings, aside), dtype=str)
+    names = pd.Series(tree.files(root, endings, aside), dtype=object)
     clips = names.str.extract(CLIP).assign(name=names)
     for name in clips.loc[clips["video"].isna(), "name"]:
         aside.add(kind, name, "it is not named <actor>_<sentence>_<emotion>_<level>, as those of CREMA-D are")

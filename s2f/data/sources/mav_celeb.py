@@ -44,7 +44,7 @@ def find(cfg: Official, tables: Path, voices: Path, faces: Path, aside: SetAside
 
 def _files(root: Path, endings: tuple[str, ...], kind: str, aside: SetAside) -> tuple[pd.DataFrame, int]:
     """`name`, `speaker`, `language` and `video` (under its language) of the files; how many are of the test set."""
-    names = pd.Series(tree.files(root, endings, aside), dtype=str)
+    names = pd.Series(tree.files(root, endings, aside), dtype=object)
     files = names.str.extract(FILE).assign(name=names)
     tested = files["speaker"].isna() & names.str.contains(TEST)
     for name in files.loc[files["speaker"].isna() & ~tested, "name"]:

@@ -123,7 +123,7 @@ def names_of_ids(tables: Path) -> dict[str, str]:
 
 def _clips(voices: Path, aside: SetAside) -> pd.DataFrame:
     """`name` (as seen from `voices`), `speaker` and `video` of each sound in an official place."""
-    names = pd.Series(tree.files(voices, tree.SOUNDS, aside), dtype=str)
+    names = pd.Series(tree.files(voices, tree.SOUNDS, aside), dtype=object)
     clips = names.str.extract(VOICE).assign(name=names).rename(columns={"id": "speaker"})
     for name in clips.loc[clips["speaker"].isna(), "name"]:
         aside.add("recording", name, "it does not lie in id/video/, as those of VoxCeleb do")
@@ -136,7 +136,7 @@ def _clips(voices: Path, aside: SetAside) -> pd.DataFrame:
 
 def _pictures(faces: Path, people: pd.DataFrame, most: int, aside: SetAside) -> pd.DataFrame:
     """`name` (as seen from `faces`), `speaker` and `video` (NA where none is named) of the pictures to be used."""
-    names = pd.Series(tree.files(faces, tree.PICTURES, aside), dtype=str)
+    names = pd.Series(tree.files(faces, tree.PICTURES, aside), dtype=object)
     names = names[~names.str.contains(MASKED, regex=False)].reset_index(drop=True)
     crops = names.str.extract(CROP)
     owner = crops["name"].fillna(names.str.extract(NAMED)["name"]).fillna("")
