@@ -414,9 +414,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drills += [partial(at_once, study, "data"), partial(at_once, study, "train"), partial(at_once_in_dvc, study)]
         expected = prepare(study.root, Path(folder_of_all) / "prepared")
         drills += [partial(killed_preparation, study.root, expected), partial(killed_worker, study.root, expected)]
-        for drill in drills:
-            rows.append(drill(rng))
-            print(*rows[-1].values(), sep=" | ", flush=True)
+        try:
+            for drill in drills:
+                rows.append(drill(rng))
+                print(*rows[-1].values(), sep=" | ", flush=True)
+        finally:  # Ctrl-C does not reach them, as each has a session of its own
+            for process in study.processes():
+                process.kill()
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, max_colwidth=70))
     failed = table["wrong"] != ""
