@@ -1,7 +1,7 @@
 """Several processes, one a GPU, that train one model: who they are, how they agree, and how a notebook starts them.
 
-A process knows the others by torch.distributed, which `torchrun` or `launch` has told it of; without either it is alone
-and nothing here does anything.
+A process knows the others by torch.distributed, as `torchrun` or `launch` sets it up; without either it is alone and
+nothing here does anything.
 """
 
 import os
@@ -91,7 +91,7 @@ def launch(number: int, function: Callable, *args, **kwargs) -> None:
 
     Raises:
         UserError: if a process fails, with its message.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, which the processes are told.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, which is passed on to the processes.
     """
     config = LaunchConfig(1, 1, number, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
     handlers = {number: signal.getsignal(number) for number in SIGNALS}

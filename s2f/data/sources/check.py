@@ -84,7 +84,7 @@ def check(study: Study, opening: bool) -> Report:
     sounds = list(recordings["sound"].dropna().unique()) if opening else []
     pictures = list(dict.fromkeys(path for paths in recordings["photographs"] for path in paths)) if opening else []
     broken = set()
-    for kind, paths, look in (("recording", sounds, _hear), ("photograph", pictures, _see)):
+    for kind, paths, look in (("recording", sounds, _fault_of_sound), ("photograph", pictures, _fault_of_picture)):
         for path, reason, usable in _each(look, paths, cfg.workers, kind):
             (still if usable else aside).add(kind, path, reason)
             broken |= set() if usable else {path}
@@ -125,7 +125,7 @@ def _block(look: Callable[[Path], tuple[str, bool]], paths: Sequence[Path]) -> l
     return [look(path) for path in paths]
 
 
-def _hear(path: Path) -> tuple[str, bool]:
+def _fault_of_sound(path: Path) -> tuple[str, bool]:
     """What is wrong with a sound (empty: nothing), and whether it can be used all the same."""
     if reason := _unlike_media(path):
         return reason, False
@@ -144,7 +144,7 @@ def _hear(path: Path) -> tuple[str, bool]:
     return "", True
 
 
-def _see(path: Path) -> tuple[str, bool]:
+def _fault_of_picture(path: Path) -> tuple[str, bool]:
     """What is wrong with a picture or video (empty: nothing), and whether it can be used all the same."""
     if reason := _unlike_media(path):
         return reason, False

@@ -65,10 +65,10 @@ def _sexes(path: Path, aside: SetAside) -> dict[str, str]:
 
 def _counts(version: str | None, clips: pd.DataFrame, pictures: pd.DataFrame, tested: int) -> pd.DataFrame:
     whole = COMPLETE.get(version, pd.NA)
-    heard, seen = set(clips["speaker"]), set(pictures["speaker"])
+    speakers, faces = set(clips["speaker"]), set(pictures["speaker"])
     rows = [
-        ("people with a voice", len(heard), whole, sorted(seen - heard)),
-        ("people with a picture", len(seen), whole, sorted(heard - seen)),
+        ("people with a voice", len(speakers), whole, sorted(faces - speakers)),
+        ("people with a picture", len(faces), whole, sorted(speakers - faces)),
         *((f"recordings in {name}", len(rows), pd.NA, []) for name, rows in clips.groupby("language")),
         ("recordings of the test set, which are left out", tested, pd.NA, []),
     ]

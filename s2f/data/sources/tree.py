@@ -22,7 +22,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 def files(root: Path, endings: Sequence[str], aside: SetAside) -> list[str]:
     """The regular files below a folder that end so (in either case), seen from there, sorted.
 
-    The kind of a file comes with the listing of its folder, so that no file is asked for it: a million files take
+    The kind of a file comes with the listing of its folder, so that no file is touched for it: a million files take
     seconds. Hidden files are passed over. Set aside are links that lead out of the folder and links to folders, pipes
     and devices, names that are not UTF-8, and folders that cannot be opened.
 
