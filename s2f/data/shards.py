@@ -84,6 +84,8 @@ class Shards:
         return whole[offset : offset + samples]
 
     def _map(self, shard: str) -> Int16[np.ndarray, "all"]:
+        if Path(shard).name != shard:  # a table from elsewhere may name any file
+            raise UserError(f"The audio shard {shard!r} is not in {self.folder}: prepare the data again.")
         path = self.folder / shard
         if not path.is_file():
             raise UserError(f"There is no audio shard {path}: prepare the data again.")

@@ -105,6 +105,14 @@ def test_pickling_takes_the_folder_and_not_the_sound(tmp_path, rng):
     assert np.array_equal(pickle.loads(data).clip(*row), clip)
 
 
+@pytest.mark.parametrize("name", ["../outside.i16", "/etc/hostname", "..", ""])
+def test_a_shard_that_leads_out_of_its_folder_is_refused(name, tmp_path):
+    (tmp_path / "outside.i16").write_bytes(bytes(64))
+    (tmp_path / "audio").mkdir()
+    with pytest.raises(UserError, match="is not in|no audio shard"):
+        Shards(tmp_path / "audio").clip(name, 0, 8)
+
+
 @pytest.mark.parametrize(("offset", "samples"), [(0, 51), (-1, 10), (50, 1), (0, 0)])
 def test_a_clip_outside_its_shard_is_refused(offset, samples, tmp_path, rng):
     packed(tmp_path, clips_of([50], rng))
