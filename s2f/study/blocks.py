@@ -134,7 +134,7 @@ def _cluster(scheduler: str) -> Iterator[None]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of blocks, which dies with its holder; wait while another process has it."""
+    """Hold the lock of a folder of unfinished work, which dies with its holder; wait while another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("wb") as lock:
         try:

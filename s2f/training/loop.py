@@ -11,7 +11,6 @@ order.
 """
 
 import ctypes
-import fcntl
 import hashlib
 import io
 import math
@@ -38,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
+from s2f.study import blocks
 from s2f.study.paths import UserError, replacing
 from s2f.training import processes
 
@@ -104,7 +104,7 @@ def fit(
     folder = checkpoint / fingerprint
     path = folder / "state.pt"
     first = processes.rank() == 0
-    alone = _alone(folder) if first else nullcontext()
+    alone = blocks.alone(folder) if first else nullcontext()
     with alone, seeded(seed, device), _kernels(device, threads, repeatable), _signals_held() as signals:
         processes.wait()  # until the first one has the folder to itself
         model.to(device)
@@ -333,19 +333,6 @@ def _content(part) -> bytes:
         case str() | int() | float() | None:
             return repr(part).encode()
     raise TypeError(f"fingerprint() does not know how to digest a {type(part).__name__}")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; wait with a message while another process has it. It dies with its holder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Another process is training this run; waiting for it to leave {folder}.", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
