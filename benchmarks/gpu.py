@@ -82,8 +82,8 @@ class Bench:
         """The paper's training, of few steps."""
         return config.Train(
             seed=3, model="small" if self.tiny else "paper", batch_norm=True, loss="paper", seconds=self.seconds,
-            degraded=0.0, steps=steps, batch=batch, rate=0.001, decay=0.95, decay_every=10_000, beta1=0.5,
-            epsilon=1e-4, rebalance_step=2, validate_every=steps, checkpoint_minutes=1e6, precision="auto",
+            degraded=0.0, steps=steps, batch=batch, rate=0.001, schedule="steps", decay=0.95, decay_every=10_000,
+            beta1=0.5, epsilon=1e-4, rebalance_step=2, validate_every=steps, checkpoint_minutes=1e6, precision="auto",
             threads=1 if self.tiny else 8,
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from s2f.plots import style
@@ -129,6 +130,18 @@ def ceiling_shares(table: pd.DataFrame, score: str) -> Figure:
     ax.set(xlabel=f"share of the ceiling, {score}", title=f"n = {style.speakers(shares)} speakers")
     style.percent(ax.xaxis)
     ax.legend()
+    return fig
+
+
+def training_shares(table: pd.DataFrame) -> Figure:
+    """How much of the variance behind an interval is training, a row a result file: columns `file` and `share`."""
+    files = list(table.groupby("file")["share"].median().sort_values(ascending=False).index)
+    fig, ((ax,),) = style.axes(7.2, 0.3 * len(files) + 1.4)
+    sns.boxplot(table, x="share", y="file", order=files, ax=ax, color="0.85", linecolor="0.2", fliersize=2)
+    counts = table["file"].value_counts()
+    ax.set_yticks(range(len(files)), [f"{file.replace('_', ' ')} ({counts[file]})" for file in files])
+    ax.set(xlim=(0, 1), xlabel="share of training in the variance of a number", ylabel="result (n numbers)")
+    style.percent(ax.xaxis)
     return fig
 
 

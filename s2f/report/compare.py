@@ -29,8 +29,9 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 from scipy import stats
 
-from s2f.report import headlines
-from s2f.report.headlines import HEADLINES, Number
+from s2f.report import estimates, headlines
+from s2f.report.estimates import Number
+from s2f.report.headlines import HEADLINES
 from s2f.study import config, provenance
 from s2f.study.paths import Study, UserError
 
@@ -212,7 +213,7 @@ def allowed(files: int, another_sample: bool = False) -> float:
 
 def compare(here: Run, reference: Run) -> Comparison:
     """Set a run beside a reference. UserError where the reference has no number with an interval."""
-    known, expected = headlines.numbers(here.results), headlines.numbers(reference.results)
+    known, expected = estimates.numbers(here.results), estimates.numbers(reference.results)
     if not expected:
         raise UserError(f"{reference.name} holds no results with intervals: name a commit or a folder that does.")
     both = [Departure(key, number, known[key]) for key, number in expected.items() if key in known]
@@ -310,7 +311,7 @@ def _made(before: dict, here: dict) -> dict[str, tuple[str, str]]:
 
 def of_study(study: Study) -> Run:
     """What lies in a study."""
-    results = headlines.load_results(study.results)
+    results = estimates.load(study.results)
     made = _read(study.results / RECORD)
     return Run("this run", results, made["parameters"] if made else config.read(study.params), made)
 
@@ -325,7 +326,7 @@ def of_folder(folder: Path) -> Run:
     if (folder / "results").is_dir():
         folder = folder / "results"
     made = _read(folder / RECORD)
-    return Run(str(folder), headlines.load_results(folder), made.get("parameters", {}), made)
+    return Run(str(folder), estimates.load(folder), made.get("parameters", {}), made)
 
 
 def of_revision(study: Study, revision: str) -> Run:
@@ -338,8 +339,9 @@ def of_revision(study: Study, revision: str) -> Run:
     made = results.get("run", {})
     (params,) = provenance.committed(study.root, name, "params.yaml").values() or ("",)
     settings = made.get("parameters") or YAML(typ="safe", pure=True).load(params) or {}
-    of_stages = {name: content for name, content in results.items() if name not in headlines.WRITTEN_FROM_OTHERS}
-    return Run(revision if name.startswith(revision) else f"{revision} ({name[:10]})", of_stages, settings, made)
+    of_stages = {name: content for name, content in results.items() if name not in estimates.WRITTEN_FROM_OTHERS}
+    known = revision if name.startswith(revision) else f"{revision} ({name[:10]})"
+    return Run(known, estimates.over_trainings(of_stages), settings, made)
 
 
 def with_reference(study: Study, reference: str) -> Comparison:

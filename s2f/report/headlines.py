@@ -1,70 +1,12 @@
-"""The study in short: every number with its interval, the dozen that stand for it, and the conclusions drawn from them.
+"""The study in short: the dozen numbers that stand for it, and the conclusions drawn from them.
 
 All of it is read from results/*.json by code, so that two runs can be set beside each other (`s2f.report.compare`). A
 study has its own share of the list: what rests on a stage that it does not have is left out.
 """
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-WRITTEN_FROM_OTHERS = {"report", "metrics", "run"}  # results that repeat numbers of the stages, or hold none
-REPEATED = {"audit.worst."}  # another row each time, as the case may be, which stands elsewhere as well
-ESTIMATES = ("value", "r", "mean", "slope", "ratio")  # names of the number that `low` and `high` belong to
-
-
-class Number(NamedTuple):
-    """A number with its 95 % interval, and what chance gives where that is known."""
-
-    value: float
-    low: float
-    high: float
-    chance: float | None = None
-
-    @property
-    def half_width(self) -> float:
-        return (self.high - self.low) / 2
-
-    def side(self, boundary: float) -> int:
-        """1 or -1 if the whole interval lies above or below the boundary, otherwise 0."""
-        return int(self.low > boundary) - int(self.high < boundary)
-
-
-def load_results(folder: Path) -> dict:
-    """All results/*.json of the stages, by name, without what the report makes of them."""
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.json"))
-        if path.stem not in WRITTEN_FROM_OTHERS
-    }
-
-
-def numbers(results: dict) -> dict[str, Number]:
-    """Every number with an interval, by its dotted key, such as `retrieval.shares.recall_at_10.value`.
-
-    An interval is `low` and `high` beside one of `ESTIMATES`, or `NAME_low` and `NAME_high` beside `NAME`.
-
-    Args:
-        results: what the stages left in results/*.json, by file name.
-    """
-    return dict(_numbers(results, ""))
-
-
-def _numbers(value: dict | list, path: str) -> Iterator[tuple[str, Number]]:
-    if isinstance(value, dict):
-        for low in [key for key in value if key == "low" or key.endswith("_low")]:
-            stem = low[: -len("low")]
-            names = [stem[:-1]] if stem else ESTIMATES
-            name = next((name for name in names if name in value), None)
-            found = [value.get(key) for key in (name, low, f"{stem}high")]
-            if all(isinstance(part, int | float) for part in found):
-                yield f"{path}{name}", Number(*found, None if stem else value.get("chance"))
-    members = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, member in members:
-        if isinstance(member, dict | list) and f"{path}{key}." not in REPEATED:
-            yield from _numbers(member, f"{path}{key}.")
-
+from s2f.report.estimates import numbers
 
 # ---- the dozen
 

@@ -17,7 +17,9 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from s2f.report import estimates
 from s2f.report.compare import Comparison
+from s2f.report.headlines import conclusions
 from s2f.report.ledger import Entry, Experiment, Group, Ledger
 from s2f.study import pages, provenance
 from s2f.study.paths import UserError, replacing, write_json
@@ -299,6 +301,19 @@ def served(groups: dict) -> list[Served]:
     return sorted(found, key=lambda group: (group.attribute != "all", group.furthest))
 
 
+def worst(results: dict, complete: bool) -> str | None:
+    """The sentence on the group that the audit found served worst and, after several trainings, how many say so."""
+    sentence = lookup(results, "audit.worst.sentence", complete)
+    again = results.get(estimates.TRAININGS)
+    concluded = {conclusion.key: conclusion.sentence for conclusion in conclusions(results)}
+    group = lookup(results, "audit.worst", False)
+    if not (sentence and again and group):
+        return sentence
+    key = f"audit.groups.{group['metric']}.{group['attribute']}.{group['group']}.value"
+    holds = again["conclusions"].get(concluded.get(key), 0)
+    return f"{sentence} So it was in {holds} of {len(again['seeds'])} trainings."
+
+
 def write(
     folder: Path,
     ledger: Ledger,
@@ -326,7 +341,7 @@ def write(
     headlines = [row for row in rows if row.entry.headline and row.ours is not None]
     groups = lookup(results, "audit.groups", complete) or {}
     found = {
-        "worst": lookup(results, "audit.worst.sentence", complete),
+        "worst": worst(results, complete),
         "moved": lookup(results, "robustness.beyond", complete) or [],
         "gaps": gaps(groups),
         "planted": lookup(results, "audit.planted", False),
@@ -342,6 +357,7 @@ def write(
     output = folder if output is None else output
     write_json(report, output / "report.json")
     content = found | {"speakers": speakers, "headlines": headlines, "left_out": left_out}
+    content["trainings"] = results.get(estimates.TRAININGS)
     data = {"data": lookup(results, "data", complete), "synthetic": synthetic(results)}
     sheet = _environment(html=False).get_template("datasheet.md.j2")
     texts = {

@@ -55,14 +55,14 @@ def clipping(wave: Wave, db: float, draw: np.random.Generator) -> Wave:
 def telephone(wave: Wave, khz: float, draw: np.random.Generator) -> Wave:
     """The wave through a telephone: 300 Hz to `khz` (3.4 in the fixed net), 8 bits by the mu law (ITU-T G.711)."""
     hertz = fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
-    low_pass = 1 / (1 + (hertz / (1000 * khz)) ** 64)
-    high_pass = 1 / (1 + (300 / np.maximum(hertz, 1)) ** 8)
-    band = fft.irfft(fft.rfft(wave) * (low_pass * high_pass).astype(np.float32), len(wave))
+    low_pass = (1 / (1 + (hertz / (1000 * khz)) ** 64)).astype(np.float32)
+    high_pass = (1 / (1 + (300 / np.maximum(hertz, 1)) ** 8)).astype(np.float32)
+    band = fft.irfft(fft.rfft(wave) * (low_pass * high_pass), len(wave))
     loudest = np.abs(band).max() or 1
     steps = np.round(127 * np.sign(band) * np.log1p(255 * np.abs(band) / loudest) / np.log(256)) / 127
     coded = np.sign(steps) * np.expm1(np.abs(steps) * np.log(256)) / 255 * loudest
     # The telephone samples at twice the band, so that not even its coding noise sounds above.
-    return fft.irfft(fft.rfft(coded) * low_pass, len(wave)).astype(np.float32)
+    return fft.irfft(fft.rfft(coded) * low_pass, len(wave))
 
 
 def codec(wave: Wave, kbits: float, draw: np.random.Generator) -> Wave:

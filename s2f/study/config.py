@@ -34,6 +34,8 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 where the hardware has it
 Seconds = Annotated[float, Field(ge=0.5, le=60)]
+# Of the learning rate. steps: the paper's, times `decay` after each `decay_every` steps; cosine: to nothing at the end.
+Schedule = Literal["steps", "cosine"]
 # Of the voice encoder. paper: three terms (section 3.2); the others are its ablations, baselines, and one of ours.
 Loss = Literal[
     "paper", "first_only", "cosine_only", "distill_only", "without_first", "without_cosine", "without_distill",
@@ -182,6 +184,7 @@ class Train(Section):
     steps: Count
     batch: Count
     rate: Positive
+    schedule: Schedule
     decay: Annotated[float, Field(gt=0, le=1)]
     decay_every: Count
     beta1: Annotated[float, Field(ge=0, lt=1)]
@@ -402,6 +405,16 @@ class Ablation(Section):
         return runs.get(values.get("run"), {})
 
 
+class Trainings(Section):
+    """The training again from other seeds, and the notebooks after it."""
+
+    section: ClassVar = "trainings"
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]  # of the further trainings
+    notebooks: Annotated[list[str], Field(min_length=1)]  # in order
+    replicates: Count  # of their intervals and permutations, at most: it is their numbers that count
+
+
 class Ablations(RootModel[dict[str, Ablation]]):
     """The runs of the ablations by name; `full` is the one that the others are compared with."""
 
@@ -481,6 +494,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
         Languages,
         Lineup,
         CeilingGap,
+        Trainings,
         Ablations,
         AblationTable,
         NullWorld,

@@ -111,6 +111,12 @@ RULES = (
     Rule(("predict.headline_seconds", "predict.durations"), _among, "it must be one of the durations"),
     Rule(("ablation_table.durations", SECONDS), _at_most, "a test recording has no more"),
     Rule(("predict.headline_seconds", "ablation_table.durations"), _among, "it must be one of the durations"),
+    Rule(("trainings.seeds",), _differ, "each counts once"),
+    Rule(
+        ("trainings.seeds", "train.seed"),
+        lambda others, first: first not in others,
+        "that of the first training is none of a further one",
+    ),
     Rule(("ablation_table.by_length", "ablations"), _among, "they must be names of runs"),
     Rule(
         ("ablation_table.by_length",),

@@ -1,5 +1,6 @@
 """Training of the voice encoder (paper, sections 3 and 4), with the losses that it is compared with."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from s2f.study import code, config
 from s2f.study.paths import UserError
 from s2f.study.precision import low_precision, wanted_dtype
 from s2f.training import processes
-from s2f.training.loop import exponential, fingerprint, fit, read_ahead, seeded
+from s2f.training.loop import cosine, exponential, fingerprint, fit, read_ahead, seeded
 
 SIZES = {"small": voice_encoder.SMALL, "paper": voice_encoder.PAPER}
 
@@ -163,7 +164,7 @@ def train_voice_encoder(
         validate=validate,
         best_by="val_degrees",
         steps=cfg.steps,
-        learning_rate=exponential(cfg.rate, cfg.decay, cfg.decay_every),
+        learning_rate=_learning_rate(cfg),
         betas=(cfg.beta1, 0.999),
         eps=cfg.epsilon,
         seed=cfg.seed,
@@ -184,6 +185,12 @@ def train_voice_encoder(
         **run,
     )
     return model
+
+
+def _learning_rate(cfg: config.Train) -> Callable[[int], float]:
+    if cfg.schedule == "cosine":
+        return cosine(cfg.rate, cfg.steps)
+    return exponential(cfg.rate, cfg.decay, cfg.decay_every)
 
 
 def _clips_with_faces(clips: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from small_study import results
 
-from s2f.report import compare, headlines
+from s2f.report import compare, estimates
 from s2f.report.compare import Run
 from s2f.study.paths import Study, UserError
 
@@ -33,7 +33,7 @@ def references():
 
 def test_the_small_study_has_the_training_noise_of_the_null_model(references):
     """Half of the variance behind an interval on average; for some numbers much more, as in the real study."""
-    tables = [headlines.numbers(run(results(100 + training)).results) for training in range(50)]
+    tables = [estimates.numbers(run(results(100 + training)).results) for training in range(50)]
     between = {key: np.var([table[key].value for table in tables]) for key in tables[0]}
     behind = {key: np.mean([(table[key].half_width / 1.96) ** 2 for table in tables]) for key in tables[0]}
     shares = [between[key] / behind[key] for key in between if behind[key] > 0]

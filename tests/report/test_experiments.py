@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from repository import NOTEBOOKS, ROOT, code
 
-from s2f.report import headlines, ledger, page
+from s2f.report import estimates, ledger, page
 
 LEDGER = ledger.load()
 MADE_BY = {path.stem: code(path) for path in NOTEBOOKS}
@@ -85,5 +85,5 @@ def test_the_notebooks_of_an_experiment_write_its_numbers_and_figures(experiment
 
 
 def test_the_default_study_has_every_number():
-    results = headlines.load_results(ROOT / "results")
+    results = estimates.load(ROOT / "results")
     assert page.ledger_rows(LEDGER, results)  # a key that leads nowhere, or not to a number, is an error

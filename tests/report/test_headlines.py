@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from repository import ROOT
 
-from s2f.report import dvc_tables, headlines
-from s2f.report.headlines import Number, conclusions, numbers
+from s2f.report import dvc_tables, estimates, headlines
+from s2f.report.estimates import Number, numbers
+from s2f.report.headlines import conclusions
 
 
 def test_every_number_with_an_interval_is_found():
@@ -58,11 +59,11 @@ def test_whether_a_group_is_served_worse_is_asked_of_any_run(audit, change, foun
 
 
 def test_the_default_study_has_a_dozen_headlines_and_every_claim():
-    results = headlines.load_results(ROOT / "results")
+    results = estimates.load(ROOT / "results")
     found = headlines.metrics(results)
     assert len(found) == 12
     assert all(row["low"] <= row["value"] <= row["high"] for row in found.values())
-    published = headlines.load_results(ROOT / "studies" / "published" / "results")
+    published = estimates.load(ROOT / "studies" / "published" / "results")
     known = numbers(results) | numbers(published)
     assert {claim.key for claim in headlines.CLAIMS} <= set(known)
     assert set(headlines.HEADLINES.values()) <= set(known)
@@ -70,7 +71,7 @@ def test_the_default_study_has_a_dozen_headlines_and_every_claim():
 
 
 def test_what_dvc_plots_is_what_the_results_say(tmp_path):
-    results = headlines.load_results(ROOT / "results")
+    results = estimates.load(ROOT / "results")
     dvc_tables.write(results, tmp_path / "metrics.json", tmp_path / "plots")
     assert json.loads((tmp_path / "metrics.json").read_text()) == headlines.metrics(results)
 

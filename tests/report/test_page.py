@@ -9,7 +9,7 @@ from PIL import Image
 
 from s2f.report import compare
 from s2f.report.compare import Run
-from s2f.report.headlines import load_results
+from s2f.report.estimates import load as load_results
 from s2f.report.ledger import Ledger
 from s2f.report.page import CAVEAT, gaps, ledger_rows, lookup, number, printed, source, write
 from s2f.study.paths import UserError

@@ -76,6 +76,7 @@ VOICES = config.Train(
     steps=30,
     batch=16,
     rate=0.001,
+    schedule="steps",
     decay=0.95,
     decay_every=20,
     beta1=0.5,
