@@ -108,21 +108,21 @@ def avatar(
         check_place(out, ".svg", ".png")
         folder = models_of(study, models)
 
-        from s2f.models import avatar as avatars
+        from s2f.models import avatar
         from s2f.models.speech2face import LONGEST_SECONDS, Speech2Face
         from s2f.signal import images, speech
 
         system = Speech2Face.load(folder)
         drawn = system.face(speech.read(recording, LONGEST_SECONDS))
-        chosen, rests = avatars.of(drawn, folder)
-        caveat, credit = system.card.caveat.replace("an average face", "an avatar"), avatars.credit()
+        chosen, rests = avatar.of(drawn, folder)
+        caveat, credit = system.card.caveat.replace("an average face", "an avatar"), avatar.credit()
         with writing(out):
             if out.suffix.lower() == ".svg":
                 with paths.replacing(out) as temporary:
-                    temporary.write_text(avatars.described(avatars.svg(chosen), caveat), encoding="utf-8")
+                    temporary.write_text(avatar.described(avatar.svg(chosen), caveat), encoding="utf-8")
             else:
                 texts = {"Description": caveat, "Copyright": credit, "Software": f"s2f {metadata.version('s2f')}"}
-                images.save_png(avatars.picture(chosen), out, **texts)
+                images.save_png(avatar.picture(chosen), out, **texts)
         options = ", ".join(f"{name} {choice}" for name, choice in chosen.items())
         lines = [str(out), caveat, f"{options}. {rests}", drawn.traits, drawn.uncertainty, credit]
         typer.echo(paths.printable("\n".join(line for line in lines if line)))

@@ -14,8 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from s2f import cli
-from s2f.models import avatar as avatars
-from s2f.models import speech2face
+from s2f.models import avatar, speech2face
 from s2f.models.readers import Readers
 from s2f.models.speech2face import Card
 from s2f.signal import images
@@ -261,7 +260,7 @@ def test_an_avatar_of_a_synthetic_world_needs_its_readers(models, recording, tmp
     features = rng.standard_normal((60, 128))
     levels = {"face_ita": -40.0, "face_grey": 1.0, "face_hair_len": 0.9, "face_beard": 0.35}
     traits = {name: level + 1e-3 * rng.standard_normal(60) for name, level in levels.items()}
-    Readers.fit(features, traits, np.arange(60)).save(folder / avatars.READERS)
+    Readers.fit(features, traits, np.arange(60)).save(folder / avatar.READERS)
     result = run("avatar", recording, "-o", tmp_path / "a.svg", "--models", folder)
     assert result.exit_code == 0, result.output
     assert "skin #5c3829, hair colour grey, hair length long, beard full" in result.stdout

@@ -15,16 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import resvg_py
 from dicebear import Avatar, Style
 from jaxtyping import UInt8
 from PIL import Image, ImageColor
-from sklearn.pipeline import Pipeline
 
-from s2f.metrics import attributes, bootstrap
-from s2f.metrics.bootstrap import Column, Resampling
-from s2f.metrics.similarity import Features
 from s2f.models.readers import Readers
 from s2f.models.speech2face import Face
 from s2f.signal import colour
@@ -93,33 +88,19 @@ NEUTRAL = {
 }
 
 
-def readers(seen: Features, people: pd.DataFrame) -> dict[str, Pipeline]:
-    """Regressions that read each trait of `OPTIONS` off face features.
+def choose(traits: Mapping[str, float]) -> dict[str, str]:
+    """The rule: for each option the name of the choice whose value is nearest to the trait.
 
-    `seen` are features of the true faces of training speakers, `people` their rows of the people table.
-    """
-    return {trait: attributes.attribute_classifier(seen, people[trait]) for trait in TRAITS}
-
-
-def read(judges: Mapping[str, Pipeline], features: Features) -> pd.DataFrame:
-    """The traits of faces as numbers, a column each."""
-    return pd.DataFrame({trait: judge.predict(features) for trait, judge in judges.items()})
-
-
-def choose(traits: pd.DataFrame) -> pd.DataFrame:
-    """The rule: for each row and each option the name of the choice whose value is nearest to the trait.
-
-    `traits` has the columns of the people table that `OPTIONS` names, true or from `read`; UserError if one is missing
-    or not a number.
+    `traits` has the columns of the people table that `OPTIONS` names, true or read off a face; UserError if one is
+    missing or not a number.
     """
     chosen = {}
     for name, (trait, choices) in OPTIONS.items():
-        if trait not in traits or traits[trait].isna().any():
+        number = traits.get(trait, np.nan)
+        if not np.isfinite(number):
             raise UserError(f"The trait {trait!r} has no number for somebody: read it off every face.")
-        numbers = np.array([choice.number for choice in choices.values()])
-        nearest = np.abs(traits[trait].to_numpy(float)[:, None] - numbers).argmin(axis=1)
-        chosen[name] = np.array(list(choices))[nearest]
-    return pd.DataFrame(chosen, index=traits.index)
+        chosen[name] = min(choices, key=lambda choice: abs(choices[choice].number - number))
+    return chosen
 
 
 def of(face: Face, models: str | Path) -> tuple[dict[str, str], str]:
@@ -150,7 +131,7 @@ def of(face: Face, models: str | Path) -> tuple[dict[str, str], str]:
             raise UserError(f"{Path(models) / READERS} does not hold readers of an avatar: run `dvc repro cartoon`.")
         traits = {trait: reading[0] for trait, reading in found.items()}
         rests = "It rests on skin tone, grey hair, length of hair and beard, each as it goes with such voices."
-    return choose(pd.DataFrame([traits])).to_dict("records")[0], rests
+    return choose(traits), rests
 
 
 def described(drawn: str, text: str) -> str:
@@ -188,34 +169,3 @@ def picture(chosen: Mapping[str, str], size: int = 384) -> UInt8[np.ndarray, "{s
     """The avatar of a row of `choose` as pixels."""
     png = resvg_py.svg_to_bytes(svg_string=svg(chosen), width=size, height=size, skip_system_fonts=True)
     return np.array(Image.open(io.BytesIO(png)).convert("RGB"))
-
-
-def pictures(chosen: pd.DataFrame, size: int = 192) -> UInt8[np.ndarray, "avatars {size} {size} 3"]:
-    """The avatars of a table of `choose` as pixels."""
-    return np.stack([picture(row, size) for row in chosen.to_dict("records")])
-
-
-def together(chosen: pd.DataFrame) -> pd.DataFrame:
-    """The table of `choose` with another column, `all four`, that names the whole avatar."""
-    return chosen.assign(**{"all four": chosen.agg(", ".join, axis=1)})
-
-
-def reading(found: pd.DataFrame, true: pd.DataFrame, speakers: Column, resampling: Resampling) -> pd.DataFrame:
-    """Pearson r of traits read off faces with the true ones in the same columns, a row for each trait."""
-    rows = {name: bootstrap.correlation(found[name], true[name], speakers, resampling).row() for name in found}
-    return pd.DataFrame(rows).T.rename_axis("trait")
-
-
-def agreement(
-    true: pd.DataFrame, predicted: pd.DataFrame, best: pd.DataFrame, speakers: Column, resampling: Resampling
-) -> pd.DataFrame:
-    """How often two avatars of a clip make the same choice, a row for each option (column).
-
-    `true` are the choices from the true face, `predicted` those from the voice, `best` those of the best possible
-    observer (`ceiling`); `chance` is the commonest choice, given to everybody.
-    """
-    rows = {
-        name: attributes.agreement(true[name], predicted[name], speakers, resampling, best[name]).loc["overall"]
-        for name in true
-    }
-    return pd.DataFrame(rows).T.rename_axis("option")

@@ -23,7 +23,7 @@ def avatars(
 
 
 def agreement(table: pd.DataFrame) -> Figure:
-    """Share of clips whose two avatars agree, one row per option, from `avatar.agreement`."""
+    """Share of clips whose two avatars agree, one row per option, from `avatars.agreement`."""
     fig, ((ax,),) = style.axes(7.2, 0.5 * len(table) + 1.4)
     y = np.arange(len(table))
     style.intervals(ax, table, y, label="ours, 95 % interval")

@@ -4,7 +4,7 @@ A stage measures the predictions of one training, and its intervals resample spe
 repeated the training from other seeds, a number is the mean over all trainings, and its interval covers what *one more
 training* would score *on other speakers*. With W the variance over speakers, B that from training to training
 (moderated: `s2f.metrics.variance`) and T trainings, the mean of them differs from that by W + B (1 + 1/T). Numbers of
-stages that train a network of their own, and were not repeated, get the B that the others lead one to expect.
+stages that were not repeated get the B that the others lead one to expect.
 """
 
 import json
@@ -22,7 +22,7 @@ WRITTEN_FROM_OTHERS = {"report", "metrics", "run"}  # results that repeat number
 REPEATED = {"audit.worst."}  # another row each time, as the case may be, which stands elsewhere as well
 ESTIMATES = ("value", "r", "mean", "slope", "ratio")  # names of the number that `low` and `high` belong to
 TRAININGS = "trainings"  # the result that holds what the other trainings gave
-TRAIN_ALONE = {"mitigation", "languages", "ablations", "null_world"}  # results of stages with trainings of their own
+BEFORE_TRAINING = {"data", "face_model"}  # results that no training of the voice encoder changes
 # A finding holds where it does in every training: of these names the largest counts.
 SIGNIFICANCE = ("p", "p_adj", "p_raw", "p_adjusted")
 
@@ -137,7 +137,6 @@ def trainings(first: dict, others: dict[int, dict], seed: int) -> dict:
     return {
         "seeds": [seed, *others],
         "files": files,
-        "trained_alone": sorted(TRAIN_ALONE & set(first) - set(files)),
         "numbers": beside({name: first[name] for name in files}, list(others.values())),
     }
 
@@ -183,7 +182,7 @@ def pooled(results: dict) -> dict[str, Pooled]:
         file = _file(key)
         if key in measured:
             expected, own = by_file.get(file) or everywhere or NOTHING_EXPECTED, degrees
-        elif file in again["trained_alone"] and everywhere:
+        elif file not in {*again["files"], *BEFORE_TRAINING} and everywhere:
             expected, own = everywhere, 0
         else:
             continue  # the same in every training

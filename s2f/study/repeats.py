@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ def repeat(study: Study, seeds: Sequence[int], names: Sequence[str], replicates:
         CellError: where one fails; it names the file with what was printed.
     """
     folders = {seed: _prepared(study, seed, names, replicates) for seed in seeds}
-    done = [folder / f".{name}" for folder in folders.values() for name in names]
+    done = [_mark(folder, names, name) for folder in folders.values() for name in names]
     with (
         tqdm(total=len(done), desc="trainings", unit="notebook") as bar,
         TemporaryDirectory(dir=surroundings.short_folder()) as private,
@@ -95,10 +95,9 @@ def _prepared(study: Study, seed: int, names: Sequence[str], replicates: int) ->
         settings[section]["seed"] = seed
         made += files
     given = [file for _, files in SEEDED.values() for file in files if file not in made]
-    content = [json.dumps(settings, sort_keys=True), *(path.read_text(encoding="utf-8") for path in sources.values())]
+    content = [json.dumps(settings, sort_keys=True)]
     content += [md5(study.root / file) for file in ("data/manifest.parquet", *given)]
-    digest = hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
-    folder = study.scratch / "trainings" / f"{seed}-{digest}"
+    folder = study.scratch / "trainings" / f"{seed}-{_digest(content)}"
     for path, name in ((study.data, "data"), *((study.root / file, file) for file in given)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if not (folder / name).is_symlink():
@@ -110,6 +109,16 @@ def _prepared(study: Study, seed: int, names: Sequence[str], replicates: int) ->
         YAML(typ="safe", pure=True).dump(settings, file)
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")  # what makes a folder a study
     return folder
+
+
+def _digest(content: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
+
+
+def _mark(folder: Path, names: Sequence[str], name: str) -> Path:
+    """The file that says that a notebook is finished: it and those before it, with the code that they have now."""
+    code = [md5(folder / "build" / "src" / f"{each}.ipynb") for each in names[: names.index(name) + 1]]
+    return folder / f".{name}-{_digest(code)}"
 
 
 def _run(folder: Path, names: Sequence[str], environment: dict, running: list[subprocess.Popen]) -> None:
@@ -148,7 +157,7 @@ def main(folder: str, *names: str) -> None:
     import matplotlib.pyplot as plt
 
     for name in names:
-        mark = Path(folder) / f".{name}"
+        mark = _mark(Path(folder), names, name)
         if not mark.exists():
             start = time.monotonic()
             _execute(name)

@@ -7,7 +7,7 @@ import torch
 from dicebear import Avatar
 
 from s2f.metrics import bootstrap
-from s2f.models import avatar
+from s2f.models import avatar, avatars
 from s2f.plots import cartoons
 from s2f.signal import colour
 from s2f.study.paths import UserError
@@ -31,7 +31,7 @@ def people(n, rng):
 
 def test_a_trait_takes_the_nearest_choice(rng):
     traits = people(200, rng)
-    chosen = avatar.choose(traits)
+    chosen = avatars.choose(traits)
     for name, (trait, choices) in avatar.OPTIONS.items():
         plain = [min(choices, key=lambda choice: abs(choices[choice].number - value)) for value in traits[trait]]
         assert chosen[name].tolist() == plain
@@ -42,7 +42,7 @@ def test_the_number_of_a_choice_makes_that_choice():
     for name, (trait, choices) in avatar.OPTIONS.items():
         traits = pd.DataFrame({other: np.zeros(len(choices)) for other in avatar.TRAITS})
         traits[trait] = [choice.number for choice in choices.values()]
-        assert avatar.choose(traits)[name].tolist() == list(choices)
+        assert avatars.choose(traits)[name].tolist() == list(choices)
 
 
 def test_the_angle_of_a_skin_colour_is_that_of_the_world():
@@ -68,18 +68,18 @@ def test_nothing_about_an_avatar_is_left_to_chance():
 def test_each_option_shows_and_the_licence_goes_along():
     everybody = [SOMEBODY | {name: choice} for name, option in avatar.OPTIONS.items() for choice in option.choices]
     different = pd.DataFrame(everybody).drop_duplicates()
-    shown = avatar.pictures(different, size=48)
+    shown = avatars.pictures(different, size=48)
     assert shown.shape == (len(different), 48, 48, 3) and shown.dtype == np.uint8
     assert len({picture.tobytes() for picture in shown}) == len(different)
-    np.testing.assert_array_equal(shown, avatar.pictures(different, size=48))
+    np.testing.assert_array_equal(shown, avatars.pictures(different, size=48))
     assert "CC BY 4.0" in avatar.svg(SOMEBODY) and "CC BY 4.0" in avatar.credit()
 
 
 def test_what_cannot_be_shown_is_refused(rng):
     with pytest.raises(UserError, match="'face_beard' has no number"):
-        avatar.choose(people(3, rng).drop(columns="face_beard"))
+        avatars.choose(people(3, rng).drop(columns="face_beard"))
     with pytest.raises(UserError, match="'face_ita' has no number"):
-        avatar.choose(people(3, rng).assign(face_ita=[1.0, np.nan, 2.0]))
+        avatars.choose(people(3, rng).assign(face_ita=[1.0, np.nan, 2.0]))
     with pytest.raises(UserError, match="beard 'blue' is no choice; use one of none, full"):
         avatar.settings(SOMEBODY | {"beard": "blue"})
 
@@ -88,43 +88,43 @@ def test_readers_read_numbers_off_features(rng):
     features, traits = rng.standard_normal((400, 6)), people(400, rng)
     for column, trait in enumerate(avatar.TRAITS):
         traits[trait] = 2 * features[:, column] + 1
-    judges = avatar.readers(features[:300], traits[:300])
-    np.testing.assert_allclose(avatar.read(judges, features[300:]), traits[300:], atol=0.05)
+    judges = avatars.readers(features[:300], traits[:300])
+    np.testing.assert_allclose(avatars.read(judges, features[300:]), traits[300:], atol=0.05)
 
 
 def test_reading_finds_a_planted_correlation(rng):
     true = people(600, rng)
     noisy = true + true.std().to_numpy() * rng.standard_normal(true.shape)
-    found = avatar.reading(noisy, true, np.arange(600), QUICK)
+    found = avatars.reading(noisy, true, np.arange(600), QUICK)
     assert ((found["low"] < np.sqrt(0.5)) & (np.sqrt(0.5) < found["high"])).all()
 
 
 def test_agreement_counts_what_two_avatars_share(rng):
     speakers = np.repeat(np.arange(300), 2)
-    true = avatar.together(avatar.choose(people(600, rng)))
+    true = avatars.together(avatars.choose(people(600, rng)))
     predicted = true.copy()
     wrong = rng.random(600) < 0.4
     predicted.loc[wrong, "beard"] = true.loc[wrong, "beard"].map({"none": "full", "full": "none"})
-    predicted = avatar.together(predicted.drop(columns="all four"))
-    found = avatar.agreement(true, predicted, true, speakers, QUICK)
+    predicted = avatars.together(predicted.drop(columns="all four"))
+    found = avatars.agreement(true, predicted, true, speakers, QUICK)
     assert found.loc["skin", "value"] == 1 and (found["ceiling"] == 1).all()
     assert found.loc["beard", "value"] == found.loc["all four", "value"] == pytest.approx(1 - wrong.mean())
     assert found.loc["beard", "chance"] == true["beard"].value_counts(normalize=True).max()
 
 
 def test_shuffled_avatars_agree_by_chance_only(rng):
-    true = avatar.choose(people(2000, rng))
+    true = avatars.choose(people(2000, rng))
     shuffled = true.sample(frac=1, random_state=3).reset_index(drop=True)
-    found = avatar.agreement(true, shuffled, true, np.arange(2000), QUICK)
+    found = avatars.agreement(true, shuffled, true, np.arange(2000), QUICK)
     by_luck = [(true[name].value_counts(normalize=True) ** 2).sum() for name in true]
     assert ((found["low"] - 0.02 < by_luck) & (by_luck < found["high"] + 0.02)).all()
 
 
 def test_figures_say_whose_style_it_is_and_what_chance_does(rng):
-    chosen = avatar.choose(people(3, rng))
-    fig = cartoons.avatars({"avatar": avatar.pictures(chosen, size=48)}, list("abc"), avatar.credit())
+    chosen = avatars.choose(people(3, rng))
+    fig = cartoons.avatars({"avatar": avatars.pictures(chosen, size=48)}, list("abc"), avatar.credit())
     assert fig.get_supxlabel() == avatar.credit() and len(fig.axes) == 3
-    true = avatar.choose(people(60, rng))
-    fig = cartoons.agreement(avatar.agreement(true, true, true, np.arange(60), QUICK))
+    true = avatars.choose(people(60, rng))
+    fig = cartoons.agreement(avatars.agreement(true, true, true, np.arange(60), QUICK))
     assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == [f"{name}  (n = 60)" for name in true]
     assert {text.get_text() for text in fig.legends[0].get_texts()} >= {"chance", "ceiling"}

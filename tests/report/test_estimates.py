@@ -111,7 +111,7 @@ def test_the_results_of_the_first_training_are_left_alone(results):
     assert results == before
 
 
-def test_a_stage_with_a_training_of_its_own_gets_the_variance_of_the_others():
+def test_a_stage_that_was_not_repeated_gets_the_variance_of_the_others():
     (first, *further), _, _ = simulated(0.5, 3, 0)
     first["null_world"] = {"r": row(0.0, 1.0)}
     results = first | {"trainings": estimates.trainings(first, dict(enumerate(further, 1)), 0)}

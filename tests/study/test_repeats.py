@@ -75,6 +75,9 @@ def test_what_is_finished_is_not_run_again(study, tmp_path):
     repeats.repeat(study, [31], ["30_train"], replicates=100)
     repeats.repeat(study, [31], ["30_train"], replicates=100)
     assert (tmp_path / "trained").read_text() == "31 "
+    # Of what another notebook is, only what comes after it is run again.
+    repeats.repeat(study, [31], ["30_train", "40_measure"], replicates=100)
+    assert (tmp_path / "trained").read_text() == "31 "
     study.data.joinpath("manifest.parquet").write_text("other people")
     repeats.repeat(study, [31], ["30_train"], replicates=100)
     assert (tmp_path / "trained").read_text() == "31 31 "
