@@ -1,7 +1,6 @@
 """What holds for the whole repository: its library, notebooks, stages, files and the commands it names."""
 
 import ast
-import json
 import re
 import shlex
 import subprocess
@@ -17,6 +16,7 @@ from repository import NOTEBOOKS, ROOT, code
 from ruamel.yaml import YAML
 
 from s2f import cli
+from s2f.report import estimates
 from s2f.study import config, notebook
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -274,9 +274,10 @@ def test_numbers_in_the_readme_are_those_of_the_results():
     lines = (ROOT / "README.md").read_text().splitlines()
     rows = [line.strip("|").split("|") for line in lines if re.match(TABLE_ROW, line)]
     assert rows, "the README shows no results"
+    results = estimates.load(ROOT / "results")
     for _, key, *cells in rows:
         name, *path = key.strip(" `").split(".")
-        row = json.loads((ROOT / "results" / f"{name}.json").read_text())
+        row = results[name]
         for part in path:
             row = row[part]
         shown = [float(number) for number in re.findall(r"-?\d+\.\d+", " ".join(cells))]

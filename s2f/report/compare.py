@@ -2,10 +2,12 @@
 
 Two runs of one study ask the same speakers, so their numbers differ by what training adds alone: first weights, the
 order of batches, and rounding, which differs between processors and works like another seed. The **null model** of a
-true reproduction: training makes at most the share `TRAINING` of the variance behind an interval. The difference of two
-runs has twice that, so at one half it varies just as the interval says, and one number in twenty is expected outside.
-(Measured between two machines: 6 %, with intervals over speakers alone.) Intervals that also cover trainings are wider,
-and are used as they are. Where the speakers differ too (another `data.seed`), they differ by twice all of it.
+true reproduction: a number has the variance B from training to training. Where a run is the mean of T trainings, the
+interval of a number covers one more of them (`s2f.report.estimates`), so the variance behind it is B (1 + 1/T) at
+least, and the difference of two such runs has 2 B / T: half of that for three trainings, and less than one number in a
+hundred is expected outside. Where the reference is a single training, its intervals are over speakers alone, and
+training is taken to make at most the share `TRAINING` of the variance behind them. (Measured between two machines: 6 %
+outside.) Where the speakers differ too (another `data.seed`), runs differ by twice all of it.
 
 Under that model two things are as good as impossible, each with probability `FALSE_ALARM`:
 
@@ -85,6 +87,16 @@ class Changed(NamedTuple):
     noise: bool  # the numbers behind it differ by no more than training does
 
 
+class Trainings(NamedTuple):
+    """How many trainings the numbers of two runs are the mean of."""
+
+    reference: int
+    here: int
+
+
+SINGLE = Trainings(1, 1)
+
+
 class Sentences(NamedTuple):
     """Sentences of the results that only one of two runs has, their numbers aside."""
 
@@ -107,6 +119,7 @@ class Comparison(NamedTuple):
     sentences: Sentences
     counts: list[tuple[str, Any, Any]]  # that differ: key, reference, here
     settings: list[tuple[str, Any, Any]]
+    trainings: Trainings
     made: dict[str, tuple[str, str]]  # machine and the like: reference, here
 
     @property
@@ -158,6 +171,8 @@ class Comparison(NamedTuple):
         """What differs, in lines: numbers, conclusions, sentences, settings, and what both runs were made by."""
         equal = sum(number.half_widths == 0 for number in self.departures)
         lines = [f"Reference: {self.reference}. {equal:,} numbers are equal to six digits."]
+        if max(self.trainings) > 1:
+            lines.append(f"Numbers are means of {self.trainings.here} trainings, there of {self.trainings.reference}.")
         if outside := [f"{name} {out} of {total}" for name, (out, total) in self.outside.items() if out]:
             lines.append(f"Outside, by file: {', '.join(outside)}.")
         if self.missing:
@@ -194,20 +209,25 @@ def _with_interval(number: Number) -> str:
     return f"{number.value:.3g} [{number.low:.3g}, {number.high:.3g}]"
 
 
-def spread(another_sample: bool) -> float:
-    """The standard deviation, in half widths, of the difference of two runs under the null model."""
-    share = 1.0 if another_sample else TRAINING
-    return (2 * share) ** 0.5 / stats.norm.isf(0.025)
+def spread(another_sample: bool, trainings: Trainings = SINGLE) -> float:
+    """The standard deviation, in half widths, of the difference of two runs under the null model, at most."""
+    if another_sample:
+        variance = 2.0
+    elif trainings.reference > 1:
+        variance = (1 / trainings.reference + 1 / trainings.here) / (1 + 1 / trainings.reference)
+    else:
+        variance = TRAINING * (1 + 1 / trainings.here)
+    return variance**0.5 / stats.norm.isf(0.025)
 
 
-def tolerance(numbers: int, another_sample: bool = False) -> float:
+def tolerance(numbers: int, another_sample: bool = False, trainings: Trainings = SINGLE) -> float:
     """The half widths by which none of so many numbers departs in a true reproduction, but for `FALSE_ALARM`."""
-    return spread(another_sample) * stats.norm.isf(FALSE_ALARM / 2 / max(numbers, 1))
+    return spread(another_sample, trainings) * stats.norm.isf(FALSE_ALARM / 2 / max(numbers, 1))
 
 
-def allowed(files: int, another_sample: bool = False) -> float:
+def allowed(files: int, another_sample: bool = False, trainings: Trainings = SINGLE) -> float:
     """The share of numbers outside, as a mean over so many files, that a true reproduction stays below likewise."""
-    outside = 2 * stats.norm.sf(1 / spread(another_sample))
+    outside = 2 * stats.norm.sf(1 / spread(another_sample, trainings))
     return stats.binom.isf(FALSE_ALARM, files, outside) / files
 
 
@@ -221,6 +241,7 @@ def compare(here: Run, reference: Run) -> Comparison:
     missing = [key for key in expected if key not in known]
     settings = _differences(reference.settings, here.settings)
     another_sample = any(key == SAMPLE for key, _, _ in settings)
+    trainings = Trainings(*(estimates.trained(run.results) for run in (reference, here)))
 
     outside = {}
     beyond = {number.key for number in both if not number.inside} | set(missing)
@@ -235,7 +256,7 @@ def compare(here: Run, reference: Run) -> Comparison:
     worst = reference.results.get("audit", {}).get("worst")
     now = {conclusion.key: conclusion for conclusion in headlines.conclusions(here.results, worst)}
     judged = {number.key for number in main.values()} | {conclusion.key for conclusion in concluded}
-    limit = tolerance(len(judged), another_sample)
+    limit = tolerance(len(judged), another_sample, trainings)
     changed = []
     for conclusion in concluded:
         other = now.get(conclusion.key)
@@ -249,7 +270,7 @@ def compare(here: Run, reference: Run) -> Comparison:
         both,
         missing,
         outside,
-        allowed(len(outside), another_sample),
+        allowed(len(outside), another_sample, trainings),
         limit,
         main,
         len(concluded),
@@ -257,6 +278,7 @@ def compare(here: Run, reference: Run) -> Comparison:
         _sentences(reference.results, here.results),
         _counts(reference.results, here.results),
         settings,
+        trainings,
         _made(reference.made, here.made),
     )
 

@@ -109,6 +109,11 @@ def _places(value: dict | list, path: str) -> Iterator[_Place]:
 # ---- several trainings
 
 
+def trained(results: dict) -> int:
+    """Of how many trainings the numbers of a study are the mean."""
+    return len(results[TRAININGS]["seeds"]) if TRAININGS in results else 1
+
+
 def beside(first: dict, others: Sequence[dict]) -> dict[str, list[float]]:
     """The numbers that differ from training to training, by dotted key: that of the first and those of the others.
 

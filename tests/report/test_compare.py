@@ -58,6 +58,38 @@ def test_no_sabotaged_run_is_a_reproduction(references, sabotage):
         assert not compare.compare(broken, references[training % REFERENCES]).reproduced
 
 
+def of_three(training, **sabotage):
+    """A run whose numbers are means over three trainings."""
+    first, *others = (json.loads(json.dumps(results(3 * training + index, **sabotage))) for index in range(3))
+    return run(estimates.over_trainings(first | {"trainings": estimates.trainings(first, dict(enumerate(others)), 9)}))
+
+
+@pytest.fixture(scope="module")
+def means():
+    return [of_three(training) for training in range(REFERENCES)]
+
+
+def test_three_other_trainings_are_a_reproduction_in_95_of_100(means):
+    """With 99 of 100 numbers inside."""
+    found = [compare.compare(of_three(1000 + training), means[training % REFERENCES]) for training in range(100)]
+    assert sum(comparison.reproduced for comparison in found) >= 95
+    assert np.mean([comparison.share_outside for comparison in found]) < 0.01
+
+
+@pytest.mark.parametrize(
+    "sabotage", [{"permuted": "faces"}, {"permuted": "groups"}, {"dropped": True}, {"pairs": 24}], ids=str
+)
+def test_no_sabotaged_run_of_three_trainings_is_a_reproduction(means, sabotage):
+    for training in range(25):
+        broken = of_three(2000 + training, **sabotage)
+        assert not compare.compare(broken, means[training % REFERENCES]).reproduced
+
+
+def test_one_training_is_a_reproduction_of_three(means):
+    found = [compare.compare(run(results(5000 + training)), means[training % REFERENCES]) for training in range(40)]
+    assert sum(comparison.reproduced for comparison in found) >= 36  # 95 of 100, less two standard errors
+
+
 @given(st.integers(1, 40), st.booleans())
 def test_the_two_limits_keep_their_promise(number, another_sample):
     """Under the null model; independent numbers, and files whose numbers are outside together."""
