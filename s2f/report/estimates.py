@@ -212,7 +212,7 @@ def _widened(first: Number, trainings: tuple[float, ...], between: float, freedo
     value = float(np.mean(trainings))
     low = value - math.hypot(max(first.value - first.low, 0.0), reach)
     high = value + math.hypot(max(first.high - first.value, 0.0), reach)
-    if 0 <= first.low <= first.high <= 1:  # a share
+    if first.chance is not None and 0 < first.chance < 1:  # a probability, such as a share
         low, high = max(low, 0.0), min(high, 1.0)
     over_speakers = _variance(first)
     share = further / (further + over_speakers) if further + over_speakers > 0 else 0.0
