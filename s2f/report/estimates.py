@@ -139,10 +139,13 @@ def trainings(first: dict, others: dict[int, dict], seed: int) -> dict:
         seed: of the first training.
     """
     files = sorted(set(first).intersection(*others.values()))
+    repeated = {name: first[name] for name in files}
+    in_all = {key for key, _ in _aligned("", (repeated, *others.values()))}
     return {
         "seeds": [seed, *others],
         "files": files,
-        "numbers": beside({name: first[name] for name in files}, list(others.values())),
+        "numbers": beside(repeated, list(others.values())),
+        "unmatched": [key for key in numbers(repeated) if key not in in_all],
     }
 
 
@@ -187,10 +190,13 @@ def pooled(results: dict) -> dict[str, Pooled]:
         file = _file(key)
         if key in measured:
             expected, own = by_file.get(file) or everywhere or NOTHING_EXPECTED, degrees
-        elif file not in {*again["files"], *BEFORE_TRAINING} and everywhere:
-            expected, own = everywhere, 0
+        elif file in again["files"] and key not in again["unmatched"]:  # the same in every training
+            pooled[key] = Pooled(number, number, (number.value,) * (degrees + 1), 0.0)
+            continue
+        elif file not in BEFORE_TRAINING and everywhere:  # not measured again
+            expected, own = by_file.get(file) or everywhere, 0
         else:
-            continue  # the same in every training
+            continue
         between, freedom = variance.moderated(np.array([spreads.get(key, 0.0)]), np.array([scales[key]]), own, expected)
         values = tuple(measured.get(key, [number.value]))
         pooled[key] = _widened(number, values, float(between[0]), freedom)

@@ -121,6 +121,14 @@ def test_a_stage_that_was_not_repeated_gets_the_variance_of_the_others():
     assert found.number.high > 1.5
 
 
+def test_a_number_that_another_training_lacks_gets_the_variance_of_the_others():
+    (first, *further), _, _ = simulated(0.5, 3, 0)
+    del further[0]["retrieval"]["7"]
+    found = estimates.pooled(first | {"trainings": estimates.trainings(first, dict(enumerate(further, 1)), 0)})
+    assert len(found["retrieval.7.value"].trainings) == 1 and found["retrieval.7.value"].share > 0.5
+    assert len(found["retrieval.8.value"].trainings) == 3
+
+
 @pytest.mark.parametrize(("chance", "bounded"), [({"chance": 0.01}, True), ({"chance": 0.0}, False), ({}, False)])
 def test_a_share_stays_within_nothing_and_all(chance, bounded):
     """What chance has a part in is one; a correlation may be below nothing."""
