@@ -156,9 +156,8 @@ class Espeak:
         for path in data.iterdir():
             if path.name != "voices":
                 (voices.parent / path.name).symlink_to(path)
-        spoken = {language.file for language in LANGUAGES.values()}
         for path in data.glob("lang/**/*"):  # lets eSpeak find a voice by name without reading them all
-            if path.name.lower() in spoken and path.is_file():
+            if path.is_file():
                 (voices / path.name.lower()).symlink_to(path)
         self._variant = voices / "!v" / "speaker"
         # The loader counts handles by inode: if another were open on this file (by another Espeak, or inherited
