@@ -24,7 +24,7 @@ TINY = {
     "predict": {"durations": [1.0, 3.0], "headline_seconds": 3.0},
     "evaluate": {"replicates": 50},
     "audit": {"replicates": 50, "permutations": 20, "minimum_speakers": 2},
-    "retrieval": {"replicates": 50, "gallery": 8, "score_dims": 2},
+    "retrieval": {"replicates": 50, "gallery": 10, "score_dims": 2},
     "matching": {"replicates": 50, "seen_speakers": 4},
 }
 
@@ -55,7 +55,7 @@ def avspeech(root: Path, toy: Toy) -> tuple[dict, str]:
     for table, lines in rows.items():
         (root / f"tables/avspeech_{table}.csv").write_text("\n".join(lines))
     (root / "clips/holiday.wav").touch()
-    return {"voices": "clips", "faces": "clips", "val_share": 0.2}, "holiday.wav"
+    return {"voices": "clips", "faces": "clips", "val_share": 0.2, "photographs": 2}, "holiday.wav"
 
 
 def crema_d(root: Path, toy: Toy) -> tuple[dict, str]:
@@ -144,7 +144,7 @@ def test_a_corpus_goes_from_its_files_to_the_report(corpus, toy, tmp_path):
     code, printed = run("dvc", "repro")
     assert code == 0, printed[-3000:]
 
-    found = Corpus.open(study)
+    found = Corpus.open(study / "data")
     assert len(found.people) == PEOPLE == found.clips["speaker_id"].nunique()
     assert pd.read_parquet(study / "data" / "rejected.parquet")["item"].str.contains(planted, regex=False).sum() == 1
     report = json.loads((study / "results" / "report.json").read_text())
