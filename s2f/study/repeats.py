@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from tqdm.auto import tqdm
 
 from s2f.study import config, notebook, surroundings
-from s2f.study.paths import STAGE, Study, UserError, md5, replacing
+from s2f.study.paths import STAGE, Study, UserError, md5
 
 # Sections whose seed is another one, by the notebook that trains with it, and what that notebook makes.
 SEEDED = {
@@ -102,10 +102,11 @@ def _prepared(study: Study, seed: int, names: Sequence[str], replicates: int) ->
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(path.resolve())
+    # Written afresh each time, so it does not matter if half of it is there after an interruption.
+    (folder / "build" / "src").mkdir(parents=True, exist_ok=True)
     for name, path in sources.items():
-        with replacing(folder / "build" / "src" / f"{name}.ipynb") as temporary:
-            temporary.write_bytes(path.read_bytes())
-    with replacing(folder / "params.yaml") as temporary, temporary.open("w", encoding="utf-8") as file:
+        (folder / "build" / "src" / f"{name}.ipynb").write_bytes(path.read_bytes())
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(settings, file)
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")  # what makes a folder a study
     return folder

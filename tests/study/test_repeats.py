@@ -1,5 +1,6 @@
 """The notebooks of a study once more from another seed: side by side, resumed, and never in the way of the study."""
 
+import builtins
 import json
 
 import numpy as np
@@ -71,7 +72,9 @@ def test_the_study_stays_as_it_is(study):
     assert after == set(before) and all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_what_is_finished_is_not_run_again(study, tmp_path):
+def test_what_is_finished_is_not_run_again(study, tmp_path, monkeypatch):
+    """Also in a notebook, which may write to no other study."""
+    monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
     repeats.repeat(study, [31], ["30_train"], replicates=100)
     repeats.repeat(study, [31], ["30_train"], replicates=100)
     assert (tmp_path / "trained").read_text() == "31 "
