@@ -199,7 +199,8 @@ def pooled(results: dict) -> dict[str, Pooled]:
             continue
         between, freedom = variance.moderated(np.array([spreads.get(key, 0.0)]), np.array([scales[key]]), own, expected)
         values = tuple(measured.get(key, [number.value]))
-        pooled[key] = _widened(number, values, float(between[0]), freedom)
+        share = key.endswith(".value")  # a correlation has another name
+        pooled[key] = _widened(number, values, float(between[0]), freedom, share)
     return pooled
 
 
@@ -211,18 +212,18 @@ def _variance(number: Number) -> float:
     return (number.half_width / stats.norm.isf(0.025)) ** 2
 
 
-def _widened(first: Number, trainings: tuple[float, ...], between: float, freedom: float) -> Pooled:
-    """The mean over trainings, with an interval for one more training on other speakers."""
+def _widened(first: Number, trainings: tuple[float, ...], between: float, freedom: float, share: bool) -> Pooled:
+    """The mean over trainings, with an interval for one more training on other speakers; of a share within 0 and 1."""
     further = between * (1 + 1 / len(trainings))
     reach = stats.t.isf(0.025, freedom) * math.sqrt(further)
     value = float(np.mean(trainings))
     low = value - math.hypot(max(first.value - first.low, 0.0), reach)
     high = value + math.hypot(max(first.high - first.value, 0.0), reach)
-    if first.chance is not None and 0 < first.chance < 1:  # a probability, such as a share
+    if share and 0 <= first.low <= first.high <= 1:
         low, high = max(low, 0.0), min(high, 1.0)
     over_speakers = _variance(first)
-    share = further / (further + over_speakers) if further + over_speakers > 0 else 0.0
-    return Pooled(Number(value, low, high, first.chance), first, trainings, share)
+    of_training = further / (further + over_speakers) if further + over_speakers > 0 else 0.0
+    return Pooled(Number(value, low, high, first.chance), first, trainings, of_training)
 
 
 def over_trainings(results: dict) -> dict:

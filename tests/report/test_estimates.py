@@ -129,15 +129,15 @@ def test_a_number_that_another_training_lacks_gets_the_variance_of_the_others():
     assert len(found["retrieval.8.value"].trainings) == 3
 
 
-@pytest.mark.parametrize(("chance", "bounded"), [({"chance": 0.01}, True), ({"chance": 0.0}, False), ({}, False)])
-def test_a_share_stays_within_nothing_and_all(chance, bounded):
-    """What chance has a part in is one; a correlation may be below nothing."""
-    first = {"a": {str(i): {"value": 0.02, "low": 0.0, "high": 0.05 + i / 1000} | chance for i in range(20)}}
+@pytest.mark.parametrize(("name", "bounded"), [("value", True), ("r", False)])
+def test_a_share_stays_within_nothing_and_all(name, bounded):
+    """A correlation may be below nothing."""
+    first = {"a": {str(i): {name: 0.02, "low": 0.0, "high": 0.05 + i / 1000} for i in range(20)}}
     others = {1: copy.deepcopy(first), 2: copy.deepcopy(first)}
     draw = np.random.default_rng(0)
     for other in others.values():
         for place in other["a"].values():
-            place["value"] = float(draw.uniform(0, 0.05))
+            place[name] = float(draw.uniform(0, 0.05))
     pooled = estimates.pooled(first | {"trainings": estimates.trainings(first, others, 3)})
     assert all((found.number.low == 0) == bounded for found in pooled.values())
     assert all(found.number.low < found.number.value < found.number.high <= 1 for found in pooled.values())
