@@ -134,8 +134,22 @@ def test_there_are_stages():
 
 @each_stage
 def test_a_stage_names_the_sections_that_its_notebook_reads(stage):
+    assert set(stage["params"]) == sections(stage)
+
+
+def sections(stage: dict) -> set[str]:
+    """The sections that a stage reads, with those of the notebooks that it runs again."""
     read = re.findall(r"config\.load\(config\.(\w+)", code(stage["notebook"]))
-    assert set(stage["params"]) == {stage["section"], *(getattr(config, name).section for name in read)}
+    found = {stage["section"], *(getattr(config, name).section for name in read)}
+    again = parameters(stage["notebook"]).get("notebooks", [])
+    return found.union(*(sections(other) for other in STAGES.values() if other["notebook"].stem in again))
+
+
+def test_notebooks_that_run_again_are_in_the_order_of_the_chain():
+    again = config.load(config.Trainings, ROOT / "params.yaml").notebooks
+    chain = [stage["notebook"].stem for stage in STAGES.values()]
+    assert set(again) <= set(chain) and again == sorted(again)
+    assert {f"build/src/{name}.ipynb" for name in again} <= set(STAGES["trainings"]["deps"])
 
 
 @each_stage

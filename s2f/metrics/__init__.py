@@ -18,5 +18,6 @@
     robustness        what degraded copies of recordings change
     search            exact ranks in galleries of millions; an approximate index
     similarity        scores between embeddings; distance from the true one
+    variance          variances from few repetitions
     verification      AUC and equal error rate
 """

@@ -2,6 +2,7 @@
 
     arrays          safetensors files of arrays, without torch
     avatar          a drawn face as an avatar
+    avatars         avatars of many faces as tables
     degraded        predictions for degraded copies of recordings
     drawing_reader  what networks read in a drawing, with gradients
     exported        networks of ONNX files, without torch

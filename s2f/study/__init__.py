@@ -10,6 +10,7 @@ faces.
     paths         the files of a study, atomic writing, `UserError`
     precision     bfloat16 where the hardware has it
     provenance    the commit, the machine and the versions that results were made by
+    repeats       the training once more from other seeds, with the notebooks after it
     rules         settings compared across the sections of params.yaml
     surroundings  the environment of a stage, whatever the shell has set
 """
