@@ -86,7 +86,8 @@ def test_what_dvc_plots_is_what_the_results_say(tmp_path):
     assert recall.set_index("k")["recall"].to_dict() == pytest.approx(shown, rel=1e-5)
     counted = bands.groupby("actual")["drawn"].value_counts(normalize=True)
     for actual, row in results["evaluate"]["confusions"]["from_voice"]["age_band"].items():
-        assert {drawn: counted.get((actual, drawn), 0) for drawn in row} == pytest.approx(row, abs=1e-5)
+        whole = 1 / (bands["actual"] == actual).sum()  # a mean over trainings is shown as so many clips
+        assert {drawn: counted.get((actual, drawn), 0) for drawn in row} == pytest.approx(row, abs=whole)
     assert len(calibration) and calibration["confidence"].is_monotonic_increasing
 
 
