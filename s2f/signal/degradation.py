@@ -62,7 +62,7 @@ def telephone(wave: Wave, khz: float, draw: np.random.Generator) -> Wave:
     steps = np.round(127 * np.sign(band) * np.log1p(255 * np.abs(band) / loudest) / np.log(256)) / 127
     coded = np.sign(steps) * np.expm1(np.abs(steps) * np.log(256)) / 255 * loudest
     # The telephone samples at twice the band, so that not even its coding noise sounds above.
-    return fft.irfft(fft.rfft(coded) * low_pass, len(wave))
+    return fft.irfft(fft.rfft(coded.astype(np.float32)) * low_pass, len(wave))
 
 
 def codec(wave: Wave, kbits: float, draw: np.random.Generator) -> Wave:
