@@ -13,6 +13,7 @@ from s2f.study.paths import UserError
 
 # Beyond, periods are repeated or left out so often that the voice is hoarse.
 MOST_SEMITONES, MOST_PERCENT = 12.0, 25.0
+SEED = 1
 
 
 def shifted(
@@ -29,7 +30,7 @@ def shifted(
         UserError: if a shift is beyond 12 semitones or 25 %, or no pitch is found.
     """
     import parselmouth  # in the optional dependencies `published`
-    from parselmouth.praat import call
+    from parselmouth.praat import call, run
 
     if abs(semitones) > MOST_SEMITONES or abs(percent) > MOST_PERCENT:
         raise UserError(
@@ -41,6 +42,7 @@ def shifted(
     median = call(pitch, "Get quantile", 0, 0, 0.5, "Hertz")
     if np.isnan(median):
         raise UserError("No pitch was found in a recording, so it cannot be shifted: give one of a voice.")
+    run(f"random_initializeWithSeedUnsafelyButPredictably ({SEED})")  # where there is no voice, it places periods by lot
     formant_ratio, pitch_range, duration = 1 + percent / 100, 1.0, 1.0
     changed = call(
         [sound, pitch], "Change gender", formant_ratio, median * 2 ** (semitones / 12), pitch_range, duration

@@ -50,3 +50,10 @@ def test_what_has_no_pitch_or_would_be_no_voice_is_refused(vowel, rng):
         resynthesis.shifted(vowel, 20.0)
     with pytest.raises(UserError, match="ask for at most 12 semitones and 25 %"):
         resynthesis.shifted(vowel, percent=-30.0)
+
+
+def test_one_recording_gives_one_resynthesis(vowel):
+    """Praat places the periods of what has no voice by lot, and its lots go on from call to call."""
+    noisy = vowel + 0.02 * np.random.default_rng(0).standard_normal(len(vowel)).astype(np.float32)
+    first, second = (resynthesis.shifted(noisy, 3.0) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
