@@ -42,7 +42,8 @@ def shifted(
     median = call(pitch, "Get quantile", 0, 0, 0.5, "Hertz")
     if np.isnan(median):
         raise UserError("No pitch was found in a recording, so it cannot be shifted: give one of a voice.")
-    run(f"random_initializeWithSeedUnsafelyButPredictably ({SEED})")  # where there is no voice, it places periods by lot
+    # Where there is no voice, Praat places periods by lot.
+    run(f"random_initializeWithSeedUnsafelyButPredictably ({SEED})")
     formant_ratio, pitch_range, duration = 1 + percent / 100, 1.0, 1.0
     changed = call(
         [sound, pitch], "Change gender", formant_ratio, median * 2 ** (semitones / 12), pitch_range, duration
