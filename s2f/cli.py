@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from s2f.study import pages, paths, provenance
+from s2f.study import pages, paths, provenance, surroundings
 from s2f.study.paths import Study, UserError
 
 MOST_SAMPLES = 99
@@ -108,6 +108,7 @@ def avatar(
         check_place(out, ".svg", ".png")
         folder = models_of(study, models)
 
+        surroundings.without_uri_grammar()  # DiceBear checks its options with jsonschema
         from s2f.models import avatar
         from s2f.models.speech2face import LONGEST_SECONDS, Speech2Face
         from s2f.signal import images, speech

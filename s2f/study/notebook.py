@@ -251,8 +251,7 @@ def execute(notebook: Path, executed: Path, values: dict, root: Path, stage: boo
     It may write the files of the study `root` only if it runs as a `stage` of it (`Study.output`).
     """
     os.environ.update(surroundings.person(os.environ, root / "scratch" / "home"))
-    # Optional in jsonschema, which builds a grammar of URIs with it: 2 s a stage, for nothing.
-    sys.modules.setdefault("rfc3987_syntax", None)
+    surroundings.without_uri_grammar()
     with _kernel(root, values.get("threads", surroundings.THREADS), stage) as kernel:
         # Imported while the kernel starts up in its own process.
         from nbclient.exceptions import DeadKernelError

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,11 @@ def person(shell: Mapping[str, str], home: Path) -> dict[str, str]:
         name = f"user{os.getuid()}"
         unknown = {"USER": name, "LOGNAME": name, "HOME": str(home)}
         return {key: value for key, value in unknown.items() if not shell.get(key)}
+
+
+def without_uri_grammar() -> None:
+    """Keep jsonschema from building a grammar of URIs when it is imported: 2 s for what nothing here needs."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # which is optional there
 
 
 def short_folder() -> str:
