@@ -31,7 +31,7 @@ SEEDED = {
 POLL_SECONDS = 1.0
 
 
-def repeat(study: Study, seeds: Sequence[int], names: Sequence[str], replicates: int) -> dict[int, dict]:
+def repeat(study: Study, seeds: Sequence[int], names: Sequence[str], replicates: int) -> dict[int, Study]:
     """Run notebooks of a study once more for each seed, as many trainings at a time as there are processor cores.
 
     A notebook that is finished is not run again while its code, the settings and the data stay the same; a training
@@ -44,7 +44,7 @@ def repeat(study: Study, seeds: Sequence[int], names: Sequence[str], replicates:
         replicates: of intervals and permutations, at most.
 
     Returns:
-        By seed what the notebooks wrote to results/*.json, by file name.
+        By seed the study in which the notebooks ran; what they measured is in its results.
 
     Raises:
         UserError: where a notebook is not there.
@@ -76,7 +76,7 @@ def repeat(study: Study, seeds: Sequence[int], names: Sequence[str], replicates:
         for each in waiting:
             each.result()
         bar.update(len(done) - bar.n)
-    return {seed: _results(folder) for seed, folder in folders.items()}
+    return {seed: Study(folder) for seed, folder in folders.items()}
 
 
 def _prepared(study: Study, seed: int, names: Sequence[str], replicates: int) -> Path:
@@ -137,12 +137,6 @@ def _run(folder: Path, names: Sequence[str], environment: dict, running: list[su
         if process.wait() != 0:
             last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
             raise notebook.CellError(f"A further training failed: {last}; see {log}.")
-
-
-def _results(folder: Path) -> dict:
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "results").glob("*.json"))
-    }
 
 
 def _execute(name: str) -> None:

@@ -59,7 +59,11 @@ def study(tmp_path):
 
 
 def test_each_seed_has_a_training_and_measures_of_its_own(study):
-    found = repeats.repeat(study, [31, 32], ["30_train", "40_measure"], replicates=100)
+    again = repeats.repeat(study, [31, 32], ["30_train", "40_measure"], replicates=100)
+    found = {
+        seed: {name: json.loads((other.results / f"{name}.json").read_text()) for name in ("train", "measure")}
+        for seed, other in again.items()
+    }
     assert {seed: results["train"]["weight"] for seed, results in found.items()} == {31: 310, 32: 320}
     assert found[32]["measure"] == {"value": 32.5, "replicates": 100}
     assert found[31]["train"]["people"] == 5  # the data are those of the study
