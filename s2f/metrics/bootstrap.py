@@ -6,6 +6,7 @@ weighted sums, so one matrix product of weights and per-speaker sums makes all r
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -107,14 +108,32 @@ def bootstrap(statistic: Statistic, n_clips: int, n_speakers: int, resampling: R
 def weight_blocks(
     n_speakers: int, resampling: Resampling, width: int
 ) -> Iterator[Float[np.ndarray, "replicates {n_speakers}"]]:
-    """Multinomial speaker weights in blocks; the draws do not depend on the block size."""
+    """Multinomial speaker weights in blocks; the draws do not depend on the block size.
+
+    Weights that fit into one block are kept: a study makes hundreds of intervals from the same ones.
+    """
+    rows = max(1, BLOCK_CELLS // width)
+    if resampling.replicates * n_speakers <= BLOCK_CELLS:
+        kept = _kept_weights(n_speakers, resampling.seed, resampling.replicates)
+        yield from (kept[start : start + rows] for start in range(0, len(kept), rows))
+        return
     rng = np.random.default_rng(resampling.seed)
-    block = max(1, BLOCK_CELLS // width)
-    for start in range(0, resampling.replicates, block):
-        rows = min(block, resampling.replicates - start)
-        picks = rng.integers(0, n_speakers, (rows, n_speakers)) + n_speakers * np.arange(rows)[:, None]
-        counts = np.bincount(picks.ravel(), minlength=rows * n_speakers)
-        yield counts.reshape(rows, n_speakers).astype(float)
+    for start in range(0, resampling.replicates, rows):
+        yield _weights(rng, min(rows, resampling.replicates - start), n_speakers)
+
+
+@lru_cache(maxsize=8)
+def _kept_weights(n_speakers: int, seed: int, replicates: int) -> Float[np.ndarray, "{replicates} {n_speakers}"]:
+    weights = _weights(np.random.default_rng(seed), replicates, n_speakers)
+    weights.flags.writeable = False
+    return weights
+
+
+def _weights(rng: np.random.Generator, rows: int, n_speakers: int) -> Float[np.ndarray, "{rows} {n_speakers}"]:
+    """How often each speaker is picked by as many draws with replacement as there are speakers."""
+    picks = rng.integers(0, n_speakers, (rows, n_speakers)) + n_speakers * np.arange(rows)[:, None]
+    counts = np.bincount(picks.ravel(), minlength=rows * n_speakers)
+    return counts.reshape(rows, n_speakers).astype(float)
 
 
 def _ends(

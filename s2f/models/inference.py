@@ -25,7 +25,7 @@ from s2f.study.numbers import finite
 from s2f.study.paths import UserError, write_json
 from s2f.study.precision import fast_dtype
 
-FACE_BATCH = 256  # photographs or drawn faces at a time
+FACE_BATCH = 32  # photographs or drawn faces at a time: what they become in the network stays in cache
 
 
 def available_device() -> torch.device:

@@ -42,6 +42,7 @@ def environment(shell: Mapping[str, str], private: Path, caches: Path, threads: 
         "OPENBLAS_NUM_THREADS": "1",  # NumPy's: it takes no more than there are cores, and rounds by their number
         "OMP_DYNAMIC": "FALSE",  # neither fewer threads when the machine is busy ...
         "MKL_DYNAMIC": "FALSE",  # ... nor when it has fewer cores
+        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits for another sleeps, and leaves its core to others
         # Start-up files, extensions and settings of the user: none are in a folder that was just made.
         "IPYTHONDIR": f"{private}/ipython",
         "JUPYTER_CONFIG_DIR": f"{private}/jupyter",
