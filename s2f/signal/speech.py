@@ -4,6 +4,7 @@ Recordings of users, of corpora, of the published samples and of the synthetic w
 training and use get sound of the same kind.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,14 @@ def normalised(speech: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "sam
     No room is as silent as a noise gate, or as the band above that of a telephone; where one is, the power law of the
     spectrogram would make much of nothing.
     """
-    noise = np.random.default_rng(0).standard_normal(len(speech), dtype=np.float32)
+    noise = _noise(1 << (len(speech) - 1).bit_length())[: len(speech)]
     return to_int16(levelled(speech + noise * np.float32(10 ** ((_level(speech) + FLOOR_DB) / 20))))
+
+
+@lru_cache(maxsize=2)
+def _noise(samples: int) -> Float32[np.ndarray, "samples"]:
+    """White noise, the same each time; a longer one begins with a shorter one."""
+    return np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
 
 
 def read(path: str | Path, seconds: int | float) -> Int16[np.ndarray, "speech_samples"]:
@@ -94,16 +101,22 @@ def _centred(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "sampl
 
 def _high_passed(wave: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "samples"]:
     """The wave without what lies below `HIGH_PASS`: 24 dB an octave, without a change of phase."""
-    padded = len(wave) + SAMPLE_RATE // 4  # the filter rings round the ends
-    spectrum = np.fft.rfft(_centred(wave), padded)
-    power = (np.fft.rfftfreq(padded, 1 / SAMPLE_RATE) / HIGH_PASS) ** 4
-    return np.fft.irfft(spectrum * (power / (1 + power)), padded)[: len(wave)].astype(np.float32)
+    # The filter rings round the ends; and a power of two makes the fastest FFT.
+    padded = 1 << (len(wave) + SAMPLE_RATE // 4 - 1).bit_length()
+    return np.fft.irfft(np.fft.rfft(_centred(wave), padded) * _high_pass(padded), padded)[: len(wave)]
+
+
+@lru_cache(maxsize=2)
+def _high_pass(samples: int) -> Float32[np.ndarray, "bins"]:
+    """The gain of the high pass at each frequency of the FFT of so many samples."""
+    power = (np.fft.rfftfreq(samples, 1 / SAMPLE_RATE) / HIGH_PASS) ** 4
+    return (power / (1 + power)).astype(np.float32)
 
 
 def _frame_levels(wave: Float32[np.ndarray, "samples"]) -> np.ndarray:
     """RMS of each frame, dB relative to full scale; the samples after the last whole frame do not count."""
     frames = wave[: len(wave) // FRAME * FRAME].reshape(-1, FRAME)
-    return 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12)
+    return 10 * np.log10(np.einsum("ij,ij->i", frames, frames) / np.float64(FRAME) + 1e-12)
 
 
 def _level(wave: Float32[np.ndarray, "samples"]) -> float:

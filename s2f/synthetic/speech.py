@@ -34,6 +34,8 @@ LEVEL = 10 ** (LEVEL_DB / 20)  # RMS of a recording relative to full scale
 PEAK = 0.97  # a louder peak is scaled down to this
 Number = float | int
 PAUSES = 1.25  # so much longer is what is read than the speech in it, at least
+LEAD = 0.25  # seconds; eSpeak begins with less silence, which is trimmed
+BUFFER = 100  # ms that eSpeak makes at a time
 SHORTEST_SENTENCE = 1.5  # seconds; a lower bound, for the shortest sentence at the fastest rate
 
 
@@ -156,8 +158,9 @@ class Espeak:
         for path in data.iterdir():
             if path.name != "voices":
                 (voices.parent / path.name).symlink_to(path)
+        spoken = {language.file for language in LANGUAGES.values()}
         for path in data.glob("lang/**/*"):  # lets eSpeak find a voice by name without reading them all
-            if path.is_file():
+            if path.name.lower() in spoken and path.is_file():
                 (voices / path.name.lower()).symlink_to(path)
         self._variant = voices / "!v" / "speaker"
         # The loader counts handles by inode: if another were open on this file (by another Espeak, or inherited
@@ -188,8 +191,7 @@ class Espeak:
         """Clean speech, trimmed of silence; at least its first `samples`, or all of it if None."""
         rate = Fraction(SAMPLE_RATE * voice.vtl_cm / (ESPEAK_RATE * ESPEAK_TRACT_CM)).limit_denominator(400)
         faster = SAMPLE_RATE / ESPEAK_RATE / float(rate)
-        # One second more than needed, as silence at the start is trimmed below.
-        wanted = math.inf if samples is None else math.ceil((samples + SAMPLE_RATE) / rate)
+        wanted = math.inf if samples is None else math.ceil((samples + LEAD * SAMPLE_RATE) / rate)
         raw = self._synthesise(
             text, LANGUAGES[voice.language].file, variant(voice, faster), voice.wpm / faster, rng, wanted
         )
@@ -210,12 +212,12 @@ class Espeak:
         self._chunks, self._missing = [], wanted
         encoded = text.encode()
         self._library.espeak_Synth(encoded, len(encoded) + 1, 0, BY_CHARACTER, 0, UTF8, None, None)
-        return np.concatenate(self._chunks)
+        return np.frombuffer(b"".join(self._chunks), np.int16)
 
     def _receive(self, wave, samples, _events):
         """Callback of eSpeak for each buffer; returns 1 to stop the synthesis."""
         if wave and samples > 0:
-            self._chunks.append(np.ctypeslib.as_array(wave, shape=(samples,)).copy())
+            self._chunks.append(ctypes.string_at(wave, samples * ctypes.sizeof(ctypes.c_short)))
             self._missing -= samples
         return int(self._missing <= 0)
 
@@ -226,7 +228,7 @@ class Espeak:
         except (OSError, AttributeError) as error:
             raise UserError(f"eSpeak NG cannot be loaded ({error}); {REINSTALL}.") from error
         self._library.espeak_Synth.argtypes = SYNTH_ARGUMENTS
-        rate = self._library.espeak_Initialize(SYNCHRONOUS, 500, self._folder.name.encode(), DO_NOT_EXIT)
+        rate = self._library.espeak_Initialize(SYNCHRONOUS, BUFFER, self._folder.name.encode(), DO_NOT_EXIT)
         if rate != ESPEAK_RATE:
             raise UserError(f"eSpeak NG started with sample rate {rate}, not {ESPEAK_RATE}; {REINSTALL}.")
         self._library.espeak_SetSynthCallback(self._callback)
