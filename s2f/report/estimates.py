@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from s2f.metrics import variance
 
@@ -209,13 +209,13 @@ def _file(key: str) -> str:
 
 
 def _variance(number: Number) -> float:
-    return (number.half_width / stats.norm.isf(0.025)) ** 2
+    return (number.half_width / ndtri(0.975)) ** 2
 
 
 def _widened(first: Number, trainings: tuple[float, ...], between: float, freedom: float, share: bool) -> Pooled:
     """The mean over trainings, with an interval for one more training on other speakers; of a share within 0 and 1."""
     further = between * (1 + 1 / len(trainings))
-    reach = stats.t.isf(0.025, freedom) * math.sqrt(further)
+    reach = stdtrit(freedom, 0.975) * math.sqrt(further)
     value = float(np.mean(trainings))
     low = value - math.hypot(max(first.value - first.low, 0.0), reach)
     high = value + math.hypot(max(first.high - first.value, 0.0), reach)

@@ -232,8 +232,9 @@ def _webp(image: Image.Image) -> bytes:
     """WebP of the same pixels, or of nearly the same where that takes less than half: so it does with faces."""
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
     exact, near = io.BytesIO(), io.BytesIO()
-    image.save(exact, "WEBP", lossless=True)
-    image.save(near, "WEBP", quality=90)
+    # A tenth larger than with the usual settings, in half of their time.
+    image.save(exact, "WEBP", lossless=True, quality=20, method=2)
+    image.save(near, "WEBP", quality=90, method=2)
     return (near if 2 * near.tell() < exact.tell() else exact).getvalue()
 
 
