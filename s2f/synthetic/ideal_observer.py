@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
-from scipy.stats import norm
 
 from s2f.study.config import World
 from s2f.synthetic import people
@@ -35,9 +34,10 @@ def log_likelihood(
         strength: Strength of the hidden causes (see `people`).
         confound: Probability that a speaker has a home language (see `people`).
     """
-    spoken = people.language_given_group(confound).loc[faces["group"], voices["language"]].to_numpy().T
-    total = np.log(np.maximum(spoken, 1e-300))
-    total += norm.logpdf(voices["vocal_age"].to_numpy()[:, None], faces["age"].to_numpy()[None], people.VOCAL_AGE_SD)
+    spoken = np.log(np.maximum(people.language_given_group(confound), 1e-300))
+    group, language = spoken.index.get_indexer(faces["group"]), spoken.columns.get_indexer(voices["language"])
+    total = spoken.to_numpy()[group, language[:, None]]
+    total += _log_normal(voices["vocal_age"].to_numpy()[:, None], faces["age"].to_numpy(), people.VOCAL_AGE_SD)
     sex, age = faces["sex"].to_numpy(), faces["age"].to_numpy()
     for trait, cause in (("f0", "robustness"), ("vtl", "size")):
         loading = people.scaled(people.VOICE_LOADING[trait], strength)
@@ -50,9 +50,15 @@ def log_likelihood(
             centre, unit = people.vtl_moments(sex)
             trait_value = voices["vtl_cm"].to_numpy()
         unit = np.broadcast_to(unit, sex.shape)
-        score = (trait_value[:, None] - centre[None]) / unit[None]
-        total += norm.logpdf(score, expected[None], spread) - np.log(unit)[None]
+        total += _log_normal(trait_value[:, None], centre + unit * expected, unit * spread)
     return total
+
+
+def _log_normal(
+    values: Float[np.ndarray, "voices 1"], mean: Float[np.ndarray, "faces"], spread: Float[np.ndarray, "faces"] | float
+) -> Float[np.ndarray, "voices faces"]:
+    """Log-density of normal distributions; that of scipy checks its arguments for longer than it computes."""
+    return -np.log(np.sqrt(2 * np.pi) * spread) - np.square((values - mean) / (np.sqrt(2) * spread))
 
 
 def cause_given_face(faces: pd.DataFrame, cause: str, strength: float) -> tuple[Float[np.ndarray, " faces"], float]:

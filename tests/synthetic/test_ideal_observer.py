@@ -79,3 +79,36 @@ def test_without_links_only_sex_age_remain():
     estimate = observer.expected(observer.population["face_ita"].to_numpy())
     assert abs(np.corrcoef(estimate, voices["face_ita"])[0, 1]) < 4 / np.sqrt(500)
     assert (observer.most_likely(observer.population["sex"]) == voices["sex"]).mean() > 0.9
+
+
+def test_the_likelihood_is_the_product_of_its_four_terms():
+    """Pair by pair, term by term."""
+    people_drawn = draw(12, seed=8)
+    rows = [row for _, row in people_drawn.iterrows()]
+    causes = {cause: ideal_observer.cause_given_face(people_drawn, cause, 2.5) for cause in ("robustness", "size")}
+    spoken = people.language_given_group(0.7)
+
+    def likelihood(voice, face, number):
+        f0, tract = (people.scaled(people.VOICE_LOADING[trait], 2.5) for trait in ("f0", "vtl"))
+        (robust, robust_var), (size, size_var) = causes["robustness"], causes["size"]
+        pitch, unit = np.log2(people.mean_f0(np.array([face["sex"]]), np.array([face["age"]])))[0], 1 / 12
+        centre, per_cm = (np.broadcast_to(part, 1)[0] for part in people.vtl_moments(np.array([face["sex"]])))
+        terms = (
+            spoken.loc[face["group"], voice["language"]],
+            norm.pdf(voice["vocal_age"], face["age"], people.VOCAL_AGE_SD),
+            norm.pdf(
+                np.log2(voice["f0_hz"]),
+                pitch + f0 * robust[number] * people.F0_SD_SEMITONES * unit,
+                np.sqrt(f0**2 * robust_var + 1 - f0**2) * people.F0_SD_SEMITONES * unit,
+            ),
+            norm.pdf(
+                voice["vtl_cm"],
+                centre + tract * size[number] * per_cm,
+                np.sqrt(tract**2 * size_var + 1 - tract**2) * per_cm,
+            ),
+        )
+        return np.prod(terms)
+
+    plain = [[likelihood(voice, face, number) for number, face in enumerate(rows)] for voice in rows]
+    found = np.exp(ideal_observer.log_likelihood(people_drawn, people_drawn, **WORLD))
+    np.testing.assert_allclose(found, plain, rtol=1e-9)
