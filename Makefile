@@ -1,4 +1,4 @@
-# make repro   run the whole study, say whether its numbers are those in Git and where the report is
+# make repro   run the whole study, stages side by side, say whether its numbers are those in Git and where the report is
 # make repro-published   run the study of real voices and faces on the samples in S2F_PUBLISHED (studies/published)
 # make repro-published-corpus   the chain of the default study on the same samples (studies/published_corpus)
 # make pull    what another person computed, from the DVC remote that was added (README.md)
@@ -41,7 +41,7 @@ export LOGNAME ?= user
 repro: env
 	@$(scm)
 	$(RUN) python -m s2f.study.config params.yaml
-	$(RUN) dvc repro
+	$(RUN) python -m s2f.study.scheduler
 	@$(RUN) python -m s2f.study.notebook index
 	@$(RUN) s2f compare || true
 	@echo "The report: $(CURDIR)/results/report.html"

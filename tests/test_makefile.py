@@ -48,6 +48,7 @@ def checkout(tmp_path):
         (folder / "dvc.yaml").touch()
         for file in ("__init__.py", "study/__init__.py", "study/config.py", "study/notebook.py"):
             (folder / "s2f" / file).touch()
+        (folder / "s2f" / "study" / "scheduler.py").write_text('import subprocess\nsubprocess.run(["dvc", "repro"])\n')
         return folder
 
     return copy

@@ -90,10 +90,10 @@ PAPER = VoiceEncoderConfig(
 SMALL = VoiceEncoderConfig(
     input="magnitude",
     convs=(
+        Conv(channels=8, stride=2),
         Conv(channels=16, stride=2),
         Conv(channels=32, stride=2),
         Conv(channels=64, stride=2),
-        Conv(channels=96, stride=2),
         Conv(channels=128),
     ),
     dropout=0.3,  # a few thousand speakers are soon overfitted

@@ -5,6 +5,7 @@ Each kind takes a wave at 16 kHz and a severity in its own unit; `KINDS` lists s
 
 import io
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import soundfile
 from jaxtyping import Float32, Int16
 from scipy import fft
 from scipy.signal import oaconvolve
+from scipy.special import expit
 
 from s2f.signal import speech
 from s2f.signal.audio import FULL_SCALE, SAMPLE_RATE, to_int16
@@ -30,8 +32,8 @@ def noise(wave: Wave, snr_db: float, draw: np.random.Generator) -> Wave:
     """The wave with steady noise below it, whose power falls with frequency by 0 (white) to 6 dB an octave (drawn)."""
     spectrum = fft.rfft(draw.standard_normal(len(wave), dtype=np.float32))
     slope = draw.uniform(0, 1)
+    spectrum *= np.exp(np.float32(-slope) * _log_hertz(len(wave)))
     spectrum[0] = 0
-    spectrum[1:] *= np.arange(1, len(spectrum), dtype=np.float32) ** np.float32(-slope)
     sound = fft.irfft(spectrum, len(wave))
     return wave + sound * np.float32(np.sqrt(np.mean(wave**2) / np.mean(sound**2)) * 10 ** (-snr_db / 20))
 
@@ -54,15 +56,28 @@ def clipping(wave: Wave, db: float, draw: np.random.Generator) -> Wave:
 
 def telephone(wave: Wave, khz: float, draw: np.random.Generator) -> Wave:
     """The wave through a telephone: 300 Hz to `khz` (3.4 in the fixed net), 8 bits by the mu law (ITU-T G.711)."""
-    hertz = fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
-    low_pass = (1 / (1 + (hertz / (1000 * khz)) ** 64)).astype(np.float32)
-    high_pass = (1 / (1 + (300 / np.maximum(hertz, 1)) ** 8)).astype(np.float32)
+    log_hertz = _log_hertz(len(wave))
+    low_pass = expit(64 * (np.float32(np.log(1000 * khz)) - log_hertz))  # 1 / (1 + (f / limit) ^ 64)
+    high_pass = expit(8 * (log_hertz - np.float32(np.log(300))))
     band = fft.irfft(fft.rfft(wave) * (low_pass * high_pass), len(wave))
-    loudest = np.abs(band).max() or 1
-    steps = np.round(127 * np.sign(band) * np.log1p(255 * np.abs(band) / loudest) / np.log(256)) / 127
-    coded = np.sign(steps) * np.expm1(np.abs(steps) * np.log(256)) / 255 * loudest
+    loudest = np.abs(band).max() or np.float32(1)
+    coded = _mu_law()[to_int16(band / loudest)] * loudest
     # The telephone samples at twice the band, so that not even its coding noise sounds above.
-    return fft.irfft(fft.rfft(coded.astype(np.float32)) * low_pass, len(wave))
+    return fft.irfft(fft.rfft(coded) * low_pass, len(wave))
+
+
+@lru_cache(maxsize=4)
+def _log_hertz(samples: int) -> Float32[np.ndarray, "bins"]:
+    """Logarithm of the frequency (Hz) of each bin of a spectrum of so many samples; the lowest counts as 1 Hz."""
+    return np.log(np.maximum(fft.rfftfreq(samples, 1 / SAMPLE_RATE), 1)).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _mu_law() -> Float32[np.ndarray, "65536"]:
+    """What each 16-bit sample is after coding in 8 bits by the mu law; negative samples count from the end."""
+    samples = np.arange(2 * FULL_SCALE).astype(np.uint16).view(np.int16) / FULL_SCALE
+    steps = np.round(127 * np.log1p(255 * np.abs(samples)) / np.log(256)) / 127
+    return (np.sign(samples) * np.expm1(steps * np.log(256)) / 255).astype(np.float32)
 
 
 def codec(wave: Wave, kbits: float, draw: np.random.Generator) -> Wave:
@@ -100,7 +115,7 @@ KINDS = {
     "level": Kind(level, (-20.0, -40.0), "dB", 0.0),
     "clipping": Kind(clipping, (6.0, 12.0, 20.0), "dB", 0.2),
     "telephone": Kind(telephone, (7.0, 3.6, 3.4), "kHz", 0.5),
-    "codec": Kind(codec, (64.0, 32.0, 16.0), "kbit/s", 0.08),  # coding takes longer than a step of the training
+    "codec": Kind(codec, (64.0, 32.0, 16.0), "kbit/s", 0.04),  # coding takes longer than a step of the training
 }
 
 

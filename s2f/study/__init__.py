@@ -12,5 +12,6 @@ faces.
     provenance    the commit, the machine and the versions that results were made by
     repeats       the training once more from other seeds, with the notebooks after it
     rules         settings compared across the sections of params.yaml
+    scheduler     run the stages of a study side by side
     surroundings  the environment of a stage, whatever the shell has set
 """

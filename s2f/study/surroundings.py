@@ -9,7 +9,7 @@ from pathlib import Path
 
 from s2f.study.paths import UserError
 
-THREADS = 2  # of a stage whose section of params.yaml has no `threads`; fixed, because sums are rounded by it
+THREADS = 1  # of a stage whose section of params.yaml has no `threads`; fixed, because sums are rounded by it
 SOCKET_FOLDER = 60  # bytes; the path of a socket may have 103, and Python and ZeroMQ put folders and names below ours
 
 # What a shell has set for these does not reach a stage: they change what code does, not where it lies.
