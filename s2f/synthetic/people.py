@@ -180,8 +180,8 @@ def sample(
     sex = rng.choice(SEXES, n)
     age = rng.uniform(*AGE_RANGE, n)
     group = rng.choice(GROUPS, n, p=[shares[name] for name in GROUPS])
-    spoken = {name: chances.to_numpy() for name, chances in language_given_group(confound).iterrows()}
-    language = np.array([rng.choice(LANGUAGES, p=spoken[name]) for name in group])
+    spoken = language_given_group(confound).loc[group].to_numpy().cumsum(axis=1)
+    language = np.array(LANGUAGES)[(rng.random(n)[:, None] >= spoken / spoken[:, -1:]).sum(axis=1)]
     causes = {"size": rng.standard_normal(n), "robustness": rng.standard_normal(n)}
     people = pd.DataFrame(
         {
@@ -275,6 +275,7 @@ def _voices(rng, sex, age, causes, strength) -> pd.DataFrame:
 def _faces(rng, sex, age, group, causes, strength) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Draw the head parameters; also return the standard scores of those that share a cause with the voice."""
     n, male = len(sex), (sex == "M").astype(float)
+    labels, of = np.unique(group, return_inverse=True)
     scores, face = {}, {}
     for name, parameter in PARAMETERS.items():
         if name in SET_APART:
@@ -285,7 +286,7 @@ def _faces(rng, sex, age, group, causes, strength) -> tuple[pd.DataFrame, dict[s
                 loading = scaled(loadings[name], strength)
                 z = loading * causes[cause] + np.sqrt(1 - loading**2) * z
                 scores[f"z_{name}"] = z
-        offset = np.array([GROUP_OFFSET[label].get(name, 0.0) for label in group])
+        offset = np.array([GROUP_OFFSET[label].get(name, 0.0) for label in labels])[of]
         mean = parameter.female + (parameter.male - parameter.female) * male
         spread = parameter.sd * (VISIBLE_SPREAD if f"z_{name}" in scores else 1.0)
         face[name] = mean + spread * np.clip(z, -2.5, 2.5) + parameter.sd * offset
@@ -295,7 +296,7 @@ def _faces(rng, sex, age, group, causes, strength) -> tuple[pd.DataFrame, dict[s
     grey_from = 45 + 10 * rng.standard_normal(n)  # Panhard 2012: at 45-65 years 27 % of the hair is grey on average
     face["age"] = age
     face["grey"] = _smoothstep(grey_from, grey_from + 35, age)
-    face["ita"] = np.array([GROUP_ITA[label] for label in group]) + ITA_SD * rng.standard_normal(n)
+    face["ita"] = np.array([GROUP_ITA[label] for label in labels])[of] + ITA_SD * rng.standard_normal(n)
     face["beard"] = male * rng.uniform(0, 0.7, n)
     face["melanin"] = rng.uniform(0.15, 1, n)  # hair colour: same distribution in every group, a negative control
     face["hair_red"] = rng.uniform(0, 0.5, n)
