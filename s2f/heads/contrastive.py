@@ -56,6 +56,14 @@ def scores_elsewhere(
     return matcher.score(*_single(predicted, other_faces))
 
 
+def fit(voice: Blocks, faces: Features, fold: Fold, dims: int, steps: Sequence[int]) -> Matcher:
+    """Maps that learned from everybody, on predictions of regressions that did not learn from the person.
+
+    They score what a regression of the same voices predicts of others (`Matcher.score`, float32).
+    """
+    return _learn(ridge.predict(voice, faces, fold), faces, fold, dims, steps)
+
+
 def _learn(predicted: Features, faces: Features, fold: Fold, dims: int, steps: Sequence[int]) -> Matcher:
     """Maps that learned from all these people, for the number of steps with the most 1:2 matches out of fold."""
     wins, inner = np.zeros(len(steps)), fold % INNER_FOLDS

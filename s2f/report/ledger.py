@@ -75,6 +75,7 @@ class Experiment(Part):
     figures: list[Figure] = []
     groups: list[Group] = []
     beyond: bool = False
+    real_people: bool = False  # made by stages that only studies of real people have
 
     @property
     def stages(self) -> set[str]:
@@ -123,7 +124,10 @@ class Ledger(Part):
         ]
 
     def explained(self, synthetic: bool) -> "Ledger":
-        """The ledger in which `why_differs` says all there is to say of a corpus, a synthetic world or not."""
+        """The ledger of a corpus, a synthetic world or not.
+
+        `why_differs` says all there is to say of it, and a synthetic world lacks the experiments with real people.
+        """
 
         def with_reasons(group: Group) -> Group:
             more = group.in_synthetic_world if synthetic else None
@@ -134,6 +138,7 @@ class Ledger(Part):
             experiments=[
                 experiment.model_copy(update={"groups": [with_reasons(group) for group in experiment.groups]})
                 for experiment in self.experiments
+                if not (synthetic and experiment.real_people)
             ]
         )
 

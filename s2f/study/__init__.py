@@ -4,6 +4,7 @@ faces.
     blocks        work on a table in blocks, which an interruption keeps
     code          which library code a notebook or a function reaches, and its digest
     config        a checked model for each section of params.yaml
+    corpora       settings of the stages that only studies of real corpora have
     notebook      extract notebooks, run one as a stage, make its page
     numbers       NaN and infinity are refused by name
     pages         the pages of executed notebooks, and their index

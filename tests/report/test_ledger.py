@@ -96,6 +96,12 @@ def test_what_holds_in_the_synthetic_world_is_said_of_no_other_corpus(tmp_path):
         assert entry.why_differs == reasons
 
 
+def test_a_synthetic_world_lacks_the_experiments_with_real_people(tmp_path):
+    path = tmp_path / "ledger.yaml"
+    path.write_text(LEDGER.replace("claim:", "real_people: true\n  claim:"))
+    assert load(path).explained(synthetic=True).entries == [] and load(path).explained(synthetic=False).entries
+
+
 def test_no_reason_of_the_ledger_is_about_the_synthetic_world_for_other_corpora():
     for entry in load().explained(synthetic=False).entries:
         assert "synthetic" not in entry.why_differs or "null_world" in entry.key, entry.key

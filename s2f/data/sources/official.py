@@ -14,6 +14,7 @@ from pydantic import Field
 
 from s2f.data.sources import folder
 from s2f.data.sources.folder import SetAside
+from s2f.study import corpora
 from s2f.study.config import Count, Seconds, Section, Seed, Share
 
 # The modules beside this one that have a function `find(cfg, tables, voices, faces, aside)`.
@@ -42,7 +43,7 @@ class Official(Section):
 
 
 COUNTED = ("what", "found", "complete", "missing")
-SECTIONS: dict[str, type[Section]] = folder.SECTIONS | {"data": Official}
+SECTIONS: dict[str, type[Section]] = folder.SECTIONS | {"data": Official} | corpora.SECTIONS
 
 
 class Found(NamedTuple):
