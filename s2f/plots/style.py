@@ -4,6 +4,7 @@ Tables use the column names of the results: `value`, `n_speakers`, `chance`, `ce
 interval. Colour alone never carries a meaning: chance is dashed, the ceiling dotted, the paper a diamond.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.pyplot import install_repl_displayhook
 from matplotlib.ticker import PercentFormatter
 
-from s2f.study.paths import replacing
+from s2f.study.paths import NUMBERS_ONLY, replacing
 
 # Distinct to colour-blind readers, and by lightness alone (26, 49, 66, 79 of 100) in a grey print.
 PALETTE = ("#1f3b73", "#c4512d", "#5aa9c8", "#e8c04a")
@@ -54,7 +55,12 @@ def use() -> None:
 
 
 def save(fig: Figure, path: str | Path) -> Figure:
-    """Write a PNG or SVG whose bytes depend on the figure alone (no date, no version), and return the figure."""
+    """Write a PNG or SVG whose bytes depend on the figure alone (no date, no version), and return the figure.
+
+    Where only numbers are asked for (`study.repeats`), nothing is written.
+    """
+    if os.environ.get(NUMBERS_ONLY):
+        return fig
     path = Path(path)
     metadata = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
     with replacing(path) as temporary:

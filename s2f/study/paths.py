@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STAGE = "S2F_STAGE"  # environment: the study of which this process runs a stage
+NUMBERS_ONLY = "S2F_NUMBERS_ONLY"  # environment: figures are not asked for
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, the share of a user, the largest file that is allowed
 
 

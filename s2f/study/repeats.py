@@ -2,7 +2,7 @@
 
 Each training has a folder in `scratch/trainings`, which is a study of its own with the data of the first, and a process
 of its own, on one thread: two threads of one process wait for one another, two processes do not. What is asked of it
-are numbers, so intervals may rest on few replicates there.
+are numbers, so intervals may rest on few replicates there, and no figure is written.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from tqdm.auto import tqdm
 
 from s2f.study import config, notebook, surroundings
-from s2f.study.paths import STAGE, Study, UserError, md5
+from s2f.study.paths import NUMBERS_ONLY, STAGE, Study, UserError, md5
 
 # Sections whose seed is another one, by the notebook that trains with it, and what that notebook makes.
 SEEDED = {
@@ -129,7 +129,7 @@ def _run(folder: Path, names: Sequence[str], environment: dict, running: list[su
         process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name, str(folder), *names],
             cwd=folder,
-            env=environment | {STAGE: str(folder.resolve()), "MPLBACKEND": "agg"},
+            env=environment | {STAGE: str(folder.resolve()), "MPLBACKEND": "agg", NUMBERS_ONLY: "1"},
             stdout=file,
             stderr=subprocess.STDOUT,
         )

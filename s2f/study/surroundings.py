@@ -10,13 +10,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from s2f.study.paths import UserError
+from s2f.study.paths import NUMBERS_ONLY, UserError
 
 THREADS = 1  # of a stage whose section of params.yaml has no `threads`; fixed, because sums are rounded by it
 SOCKET_FOLDER = 60  # bytes; the path of a socket may have 103, and Python and ZeroMQ put folders and names below ours
 
 # What a shell has set for these does not reach a stage: they change what code does, not where it lies.
-DROPPED = ("PYTHON", "IPYTHON", "JUPYTER", "MPL", "MATPLOTLIB", "OMP_", "MKL_", "OPENBLAS_", "GOTO_", "NUMBA_")
+DROPPED = (
+    "PYTHON", "IPYTHON", "JUPYTER", "MPL", "MATPLOTLIB", "OMP_", "MKL_", "OPENBLAS_", "GOTO_", "NUMBA_", NUMBERS_ONLY,
+)  # fmt: skip
 KEPT = {
     "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE",
 }  # fmt: skip

@@ -69,6 +69,14 @@ def test_each_seed_has_a_training_and_measures_of_its_own(study):
     assert found[31]["train"]["people"] == 5  # the data are those of the study
 
 
+def test_no_figure_is_written(study):
+    text = "from s2f.plots import style\nstyle.save(style.axes(2, 2)[0], 'results/figures/empty.png')\nprint('drawn')"
+    cells = [{"cell_type": "code", "metadata": {}, "source": text}]
+    (study.build / "src" / "50_draw.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4}))
+    again = repeats.repeat(study, [31], ["30_train", "50_draw"], replicates=100)[31]
+    assert "drawn" in (again.root / "log.txt").read_text() and not (again.results / "figures").exists()
+
+
 def test_the_study_stays_as_it_is(study):
     before = {path: path.read_bytes() for path in study.root.rglob("*") if path.is_file()}
     repeats.repeat(study, [31], ["30_train", "40_measure"], replicates=100)
