@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from s2f.heads import ridge
 from s2f.heads.ridge import Blocks, Features, Fold
 from s2f.models.losses import Matcher, contrastive
-from s2f.study import surroundings
 from s2f.study.numbers import finite
 
 LEARNING_RATE = 0.01  # of Adam, all pairs at once
@@ -82,7 +81,6 @@ def _matchers(predicted: Features, faces: Features, dims: int, steps: Sequence[i
     """The maps after each of `steps` (rising) of training on all pairs at once."""
     v_s, v_f = map(torch.from_numpy, _single(predicted, faces))
     matcher, everybody = Matcher(v_f, dims), torch.arange(len(v_f))
-    surroundings.without_compiler()
     adam = torch.optim.Adam(matcher.parameters(), lr=LEARNING_RATE)
     for step in range(max(steps) + 1):
         if step > 0:

@@ -14,7 +14,6 @@ from torch.nn.functional import normalize
 from tqdm.auto import trange
 
 from s2f.models.losses import contrastive
-from s2f.study import surroundings
 from s2f.study.numbers import finite
 
 WIDTH, DROPOUT = 256, 0.3
@@ -82,7 +81,6 @@ def learn(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         critic = Critic(speech, looks, dims)
-        surroundings.without_compiler()
         adam = torch.optim.AdamW(critic.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         slowing = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
         best, most = critic.state_dict(), -1.0

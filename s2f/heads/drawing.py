@@ -28,7 +28,7 @@ from s2f.metrics import similarity
 from s2f.models import linear_decoder
 from s2f.models.drawing_reader import DrawingReader, tensor
 from s2f.models.linear_decoder import Aim, Canonical, Coefficients, Images, LinearDecoder, Parts, Synthesis, Traits
-from s2f.study import blocks, code, surroundings
+from s2f.study import blocks, code
 from s2f.study.numbers import finite
 
 Reader = Callable[[Tensor], tuple[Tensor, Tensor]]  # coefficients to the features and traits that are read
@@ -183,7 +183,6 @@ def refined(
     parts = anchors.tensor_split([settings.components], dim=1)
     anchor_variance = torch.cat([part.var(dim=0).mean().expand(part.shape[1]) for part in parts])
     matrix, offset = tensor(first).requires_grad_(), tensor(start.offset).requires_grad_()
-    surroundings.without_compiler()
     optimiser = torch.optim.Adam([matrix, offset], LEARNING_RATE, betas=(0.9, 0.99))
     slowing = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, settings.steps)
     generator, order, history = torch.Generator().manual_seed(0), [], []

@@ -1,9 +1,7 @@
 """The embedding space: exaggerated faces, failures and what they have in common, projections."""
 
-import sys
 import warnings
 from collections.abc import Mapping
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +25,6 @@ from s2f.study.numbers import finite
 from s2f.study.paths import UserError
 
 METHODS = ("PCA", "t-SNE", "UMAP")
-UMAP_SEARCHES = 4096  # features from which UMAP searches for neighbours in place of computing all distances
 
 
 def exaggerated(features: Features, mean: Float[np.ndarray, "dim"], k: float) -> Features:
@@ -243,11 +240,11 @@ def project(features: Features, method: str, seed: int, perplexity: float, neigh
         raise UserError(f"{len(features)} features are too few for {wanted}: lower both.")
     unit = unit_rows(features)
     with threadpool_limits(1):  # what several threads sum is rounded in the order in which they finish
-        points = _estimator(method, seed, perplexity, neighbours, len(unit)).fit_transform(unit).astype(float)
+        points = _estimator(method, seed, perplexity, neighbours).fit_transform(unit).astype(float)
     return Projection(points, float(trustworthiness(unit, points, n_neighbors=neighbours)))
 
 
-def _estimator(method: str, seed: int, perplexity: float, neighbours: int, count: int) -> BaseEstimator:
+def _estimator(method: str, seed: int, perplexity: float, neighbours: int) -> BaseEstimator:
     if method == "PCA":
         return PCA(2, svd_solver="full")
     if method == "t-SNE":
@@ -256,25 +253,9 @@ def _estimator(method: str, seed: int, perplexity: float, neighbours: int, count
         with warnings.catch_warnings():
             # It says on import that one of its classes needs TensorFlow; we do not use that one.
             warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-            _without_compiling_the_search(count)
             from umap import UMAP  # here, because it takes seconds that only this needs
         return UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1)
     raise UserError(f"The projection {method!r} is not known: use one of {', '.join(METHODS)}.")
-
-
-def _without_compiling_the_search(count: int) -> None:
-    """Import the search for neighbours that UMAP imports as plain Python, where so few features never ask it.
-
-    It is compiled while it is imported otherwise, which takes 20 s of processor time.
-    """
-    if count < UMAP_SEARCHES and "pynndescent" not in sys.modules:
-        import numba
-
-        before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, True
-        try:
-            import_module("pynndescent")
-        finally:
-            numba.config.DISABLE_JIT = before
 
 
 def separation(

@@ -4,11 +4,8 @@ import os
 import pwd
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from s2f.study.paths import NUMBERS_ONLY, UserError
 
@@ -79,30 +76,6 @@ def person(shell: Mapping[str, str], home: Path) -> dict[str, str]:
 def without_uri_grammar() -> None:
     """Keep jsonschema from building a grammar of URIs when it is imported: 2 s for what nothing here needs."""
     sys.modules.setdefault("rfc3987_syntax", None)  # which is optional there
-
-
-class _Postponed(ModuleType):
-    """Stands for torch's compiler: does what an optimiser asks of it, and gives way to it where more is asked."""
-
-    @staticmethod
-    def disable(function: Callable, *_: Any, **__: Any) -> Callable:
-        return function
-
-    @staticmethod
-    def graph_break() -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__path__":  # whoever looks through all modules does not mean this one
-            raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(import_module(self.__name__), name)
-
-
-def without_compiler() -> None:
-    """Keep optimisers of torch from importing its compiler, which nothing here uses: 3 to 4 s in each process."""
-    sys.modules.setdefault("torch._dynamo", _Postponed("torch._dynamo"))
 
 
 def short_folder() -> str:

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
-from s2f.study import blocks, surroundings
+from s2f.study import blocks
 from s2f.study.paths import UserError, replacing
 from s2f.training import processes
 
@@ -108,7 +108,6 @@ def fit(
     with alone, seeded(seed, device), _kernels(device, threads, repeatable), _signals_held() as signals:
         processes.wait()  # until the first one has the folder to itself
         model.to(device)
-        surroundings.without_compiler()
         adam = torch.optim.Adam(model.parameters(), lr=learning_rate(0), betas=betas, eps=eps, fused=True)
         progress = _restore(path, model, adam, kept, device) if path.exists() else Progress()
         beginning = io.BytesIO()

@@ -148,24 +148,3 @@ def may_be_nameless():
 @pytest.mark.skipif(not may_be_nameless(), reason="no user id without a name is to be had here")
 def test_a_user_id_may_have_neither_name_nor_home(tmp_path):
     assert run(write(tmp_path, NUMERICAL), NAMELESS, HOME=None, USER=None, LOGNAME=None)["facts.json"]
-
-
-def test_an_optimiser_does_without_the_compiler_which_is_there_all_the_same():
-    script = """
-import sys
-
-import torch
-
-from s2f.study import surroundings
-
-surroundings.without_compiler()
-layer = torch.nn.Linear(3, 3)
-adam = torch.optim.Adam(layer.parameters())
-layer(torch.ones(1, 3)).sum().backward()
-adam.step()
-adam.load_state_dict(adam.state_dict())
-print("sympy" in sys.modules)
-print(torch.compile(layer, backend="eager")(torch.ones(2, 3)).shape == (2, 3), "sympy" in sys.modules)
-"""
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert printed.splitlines() == ["False", "True True"]
