@@ -7,9 +7,10 @@ import torch
 import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchaudio.transforms import MelSpectrogram
 
 from s2f.signal import audio
-from s2f.signal.spectrograms import mel_statistics, spectrograms
+from s2f.signal.spectrograms import BANDS, QUIETEST, mel_statistics, spectrograms
 from s2f.study.paths import UserError
 
 SIX_SECONDS = 96_000
@@ -307,3 +308,7 @@ def test_statistics_of_the_mel_spectrum_show_level_spread_and_change(rng):
     # Half of the frames lie 20 dB lower: a step of log 100 adds a quarter of its square to the variance.
     step = np.log(100)
     np.testing.assert_allclose(spread[2], np.sqrt(spread[0] ** 2 + step**2 / 4), rtol=0.1)
+    # Those of the library's own spectrum of power.
+    spectrum = MelSpectrogram(audio.SAMPLE_RATE, audio.N_FFT, audio.WINDOW, audio.HOP, n_mels=BANDS)
+    plain = (spectrum(torch.from_numpy(waves) / audio.FULL_SCALE) + QUIETEST).log().mean(dim=2).numpy()
+    np.testing.assert_allclose(mean, plain, atol=1e-5)
