@@ -122,24 +122,33 @@ def lerp(a: Scalar, b: Scalar, t: Scalar) -> Scalar:
 
 def bell(distance: Tensor, width: Scalar) -> Tensor:
     """Gaussian of height 1 and standard deviation `width`."""
-    return torch.exp(-0.5 * (distance / width) ** 2)
+    # Far out it is 2e-35, not less: where exp underflows it takes fifty times as long.
+    return (distance / width).square_().mul_(-0.5).clamp_(min=-80).exp_()
 
 
 def length(*parts: Tensor) -> Tensor:
     """Euclidean length; a small constant keeps it above zero, so that gradients and quotients are finite."""
-    return torch.sqrt(sum(part * part for part in parts) + 1e-9)
+    total = parts[0] * parts[0]
+    for part in parts[1:]:
+        total = total + part * part
+    return total.add_(1e-9).sqrt_()
+
+
+def unit(vectors: Float[Tensor, "batch 3 points"]) -> Float[Tensor, "batch 3 points"]:
+    """Vectors at length 1."""
+    return vectors / length(*vectors.unbind(1))[:, None]
 
 
 def smoothstep(low: Scalar, high: Scalar, x: Tensor) -> Tensor:
     """Smooth step from 0 at `low` to 1 at `high`; `low` may be greater than `high`."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    t = ((x - low) / (high - low)).clamp_(0, 1)
+    return (t * -2).add_(3).mul_(t).mul_(t)
 
 
 def smooth_min(a: Tensor, b: Tensor, reach: float) -> Tensor:
     """Minimum of two distances, blended where they differ by less than `reach`."""
-    overlap = (reach - (a - b).abs()).clamp(min=0)
-    return torch.minimum(a, b) - overlap * overlap / (4 * reach)
+    overlap = (a - b).abs_().sub_(reach).clamp_(max=0)  # its negative
+    return torch.minimum(a, b).sub_(overlap.square_().div_(4 * reach))
 
 
 def read_map(maps: Float[Tensor, "batch maps y x"], u: Points, v: Points, padding="border") -> Tensor:

@@ -5,6 +5,7 @@ Everything runs in batched 32-bit torch on the device of the parameters. Random 
 of the CPU, one a face, so a picture does not depend on its batch. One thread is fastest: the steps are small.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from s2f.synthetic.head import (
     distance,
     length,
     lerp,
+    unit,
 )
 from s2f.synthetic.skin import Colour, Light, landmarks, noise, paint, power, rgb, shade
 
@@ -42,6 +44,9 @@ BOUNDS = {  # beyond which a random nuisance must not go
 GAMMA = 2.2
 CHUNK = 256  # faces whose heads are in memory at once
 START, STOP = -135.0, 190.0  # mm along a ray
+SETTLED = 0.03  # mm: a ray so near a surface goes no further
+REVIEW = 3  # steps after which rays that rest are taken out
+LANES = 64  # numbers that fill whole vector registers on any processor
 
 
 class Rendered(NamedTuple):
@@ -71,6 +76,11 @@ class Rays:
 
     def at(self, t: Points) -> list[Points]:
         return list((self.origin + self.direction * t[:, None]).unbind(1))
+
+    def some(self, columns: Tensor) -> "Rays":
+        """Those in some columns, other ones of each face."""
+        each = columns[:, None].expand(-1, 3, -1)
+        return Rays(self.origin.gather(2, each), self.direction.gather(2, each))
 
 
 @dataclass(frozen=True)
@@ -167,7 +177,7 @@ def _render(p: Identity, n: Nuisance, size: int) -> tuple[Tensor, Tensor]:
     rays, march, inside = _find_surface(head, camera, size)
     x, y, z = rays.at(march.t)
     normal = _normals(head, x, y, z, march.left, pixel)
-    to_light = F.normalize(torch.stack([n.lx, n.ly, n.lz], 1), dim=1)
+    to_light = unit(torch.stack([n.lx, n.ly, n.lz], 1))
     seen_light = camera.rotation.transpose(1, 2) @ to_light
     sky, lit = _shadows(head, torch.stack([x, y, z], 1), normal, seen_light, size)
     cloth = power(torch.stack([n.cloth0, n.cloth1, n.cloth2], 1), GAMMA)
@@ -216,20 +226,36 @@ def _march(
 ) -> March:
     """Sphere tracing with a least step; past a surface the step is negative, so an overshoot comes back.
 
-    Rays that have not hit after two steps jump to `behind`: they have passed a near edge.
+    Rays that have not hit after two steps jump to `behind`: they have passed a near edge. Those that have arrived, or
+    left the scene, rest; after every few steps they are taken out, so that the others are computed alone.
     """
-    best, best_t = torch.full_like(t, 1e9), t
-    hit = torch.zeros_like(t, dtype=torch.bool)
+    found = March(t.clone(), torch.full_like(t, 1e9), torch.zeros_like(t, dtype=torch.bool))
+    columns = torch.arange(t.shape[1], device=t.device).expand_as(t)
+    best_t, best, hit = found.t, found.left, found.hit
+    moving = torch.ones_like(hit)
     for step in range(steps):
         if step > 0:
-            t = torch.where(hit, t + left, (t + (1.25 * left).clamp(min=least)).clamp(max=STOP))
+            ahead = torch.where(hit, t + left, (t + (1.25 * left).clamp_(min=least)).clamp_(max=STOP))
+            t = torch.where(moving, ahead, t)
         if step == 2 and behind is not None:
             t = torch.where(hit, t, torch.maximum(t, behind))
         left = distance(head, *rays.at(t))
         hit = left < hit_at
         better = (left < best) | hit
         best, best_t = torch.where(better, left, best), torch.where(better, t, best_t)
-    return March(best_t, best, hit)
+        if step % REVIEW == REVIEW - 1 or step == steps - 1:
+            for whole, part in ((found.t, best_t), (found.left, best), (found.hit, hit)):
+                whole.scatter_(1, columns, part)
+            moving = moving & torch.where(hit, left.abs() > SETTLED, t < STOP)
+            count = math.ceil(int(moving.sum(1).max()) / LANES) * LANES
+            if count == 0:
+                break
+            if count < moving.shape[1]:
+                first = moving.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+                state = (t, left, best_t, best, hit, moving, columns)
+                t, left, best_t, best, hit, moving, columns = (values.gather(1, first) for values in state)
+                rays = rays.some(first)
+    return found
 
 
 def _find_surface(head: Head, camera: Camera, size: int) -> tuple[Rays, March, Tensor]:
@@ -263,13 +289,13 @@ def _enlarge(images: Float[Tensor, "batch channels rows columns"], size: int, mo
 def _normals(head: Head, x: Points, y: Points, z: Points, here: Points, pixel: Values) -> Colour:
     step = 0.9 + 0.25 * pixel
     ahead = [distance(head, x + step, y, z), distance(head, x, y + step, z), distance(head, x, y, z + step)]
-    return F.normalize(torch.stack([there - here for there in ahead], 1), dim=1)
+    return unit(torch.stack([there - here for there in ahead], 1))
 
 
 def _shadows(head: Head, points: Colour, normal: Colour, to_light: Tensor, size: int) -> tuple[Points, Points]:
     """Ambient occlusion (1 is open sky) and soft shadow (1 is lit): both smooth, so found at half size."""
     points, normal = [F.avg_pool2d(_as_image(value, size), 2).flatten(2) for value in (points, normal)]
-    normal = F.normalize(normal, dim=1)
+    normal = unit(normal)
     sky, lit = torch.ones_like(points[:, 0]), torch.ones_like(points[:, 0])
     for reach, weight in ((5.0, 0.5), (14.0, 0.5), (38.0, 0.4)):
         free = distance(head, *(points + normal * reach).unbind(1)) / reach

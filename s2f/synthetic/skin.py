@@ -34,6 +34,7 @@ from s2f.synthetic.head import (
     mouth_lines,
     read_map,
     smoothstep,
+    unit,
 )
 
 Colour = Float[Tensor, "#batch 3 #points"]
@@ -314,9 +315,9 @@ def shade(surface: Paint, light: Light, normal: Colour, up: Colour, sky: Points,
     lamp = light.key[:, None] * (1 + light.warm[:, None] * rgb(sky, 0.18, 0.0, -0.22))
     diffuse = light.ambient[:, None] * (0.72 + 0.28 * normal[:, 1:2]) * tinted_sky
     diffuse = diffuse + lamp * lambert * (0.55 + 0.45 * tinted_sky)
-    halfway = F.normalize(light.towards + rgb(sky, 0.0, 0.0, 1.0), dim=1)
+    halfway = unit(light.towards + rgb(sky, 0.0, 0.0, 1.0))
     glint = 0.26 * surface.gloss * (normal * halfway).sum(1).clamp(min=0) ** 22
-    strand = F.normalize(up - normal * (normal * up).sum(1, keepdim=True), dim=1)
+    strand = unit(up - normal * (normal * up).sum(1, keepdim=True))
     glint = glint + surface.sheen * (1 - (strand * halfway).sum(1) ** 2).clamp(min=0) ** 30
     glint = glint * light.key * lit * (0.4 + 0.6 * sky)
     rim = 0.25 * sky * (1 - normal[:, 2].clamp(0, 1)) ** 3

@@ -151,6 +151,15 @@ def test_a_picture_does_not_depend_on_its_batch(chunk, size, seed):
     assert torch.equal(alone.image[0], together.image[4])
 
 
+def test_rays_that_rest_leave_the_picture_as_it_is(monkeypatch):
+    """Beside a plain loop in which every ray takes every step: a grey level at most, but for four pixels a picture."""
+    faces, snaps = crowd(6), sample_nuisance(6, 1)
+    drawn = render(faces, snaps, 64).image
+    monkeypatch.setattr("s2f.synthetic.render.REVIEW", 100)  # more than there are steps
+    levels = (drawn - render(faces, snaps, 64).image).abs().amax(1) * 255
+    assert 0 < levels.max() and (levels > 1).float().mean() < 4 / 64**2
+
+
 def test_a_larger_face_is_drawn_larger():
     landmarks = render(average(2, face_h=[100.0, 130.0]), size=64).landmarks
     height = landmarks[:, 8, 1] - landmarks[:, 27, 1]
