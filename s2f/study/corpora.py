@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from s2f.study.config import Count, Measured, Section, Size
+from s2f.study.config import Count, Measured, Section, Share, Size
 
 
 class Baselines(Measured):
@@ -19,4 +19,14 @@ class Baselines(Measured):
     workers: Count
 
 
-SECTIONS: dict[str, type[Section]] = {Baselines.section: Baselines}
+class PublishedLists(Measured):
+    """Trials that others published, and verification by the language of the recordings."""
+
+    section: ClassVar = "published_lists"
+
+    least_share: Share  # of a list that must be here, or it is not scored
+    draws: Count  # of pairs a recording, by language
+    gallery: Annotated[int, Field(ge=2)]  # people in a gallery of SF2F
+
+
+SECTIONS: dict[str, type[Section]] = {model.section: model for model in (Baselines, PublishedLists)}

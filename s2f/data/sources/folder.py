@@ -30,11 +30,12 @@ from s2f.data.shards import ShardWriter
 from s2f.signal import audio
 from s2f.study import blocks, config
 from s2f.study.config import Count, Seconds, Section, Seed, Share
-from s2f.study.paths import UserError, enough_room, printable
+from s2f.study.paths import UserError, enough_room, printable, replacing
 
 NEEDED = ("sound", "speaker", "photographs")
 LABELS = ("sex", "age", "language", "group")
 OPTIONAL = ("split", *LABELS)
+FILES = "files.parquet"  # beside the table of clips: of which file each clip and photograph was made
 BETWEEN = ";"  # the photographs of one row
 SHARD_SAMPLES = 2**26  # 128 MiB a file
 COORDINATES = [f"{axis}{point}" for point in range(68) for axis in "xy"]  # of a table of landmarks
@@ -218,6 +219,7 @@ def build(
     aside: SetAside,
     canonical: Mapping[str, Path] | None = None,
     detect_in_blocks: bool = False,
+    name_files: bool = False,
     scratch: Path | None = None,
     workers: int = 1,
     scheduler: str | None = None,
@@ -241,6 +243,7 @@ def build(
         aside: what was set aside so far; takes the rest.
         canonical: pictures of people, by speaker, that their canonical faces are made of (default: their photographs).
         detect_in_blocks: whether the workers call `detect`, block by block; it must be a function of the library.
+        name_files: whether FILES is written.
         scratch: where finished blocks wait (default: `scratch/preparation` beside the folder); as large as the corpus.
         workers: number of processes.
         scheduler: address of a Dask cluster that works in their place (`blocks.spread`).
@@ -280,6 +283,8 @@ def build(
         # The table of clips vouches for all other files: it goes first and comes back last.
         (folder / "manifest.parquet").unlink(missing_ok=True)
         _pack_faces(photographs, portraits, canonical_files, people["speaker_id"], size, folder / "faces")
+        if name_files:
+            _write_files(sounds, photographs, folder / FILES)
         split_of = people.set_index("speaker_id")["split"]
         made = corpus.write(
             folder,
@@ -467,6 +472,15 @@ def _packed(part: Sounds, writer: ShardWriter) -> pd.DataFrame:
     waves = [made["samples"][starts[row] :][: made["length"][row]] for row in part.rows["row"]]
     places = [writer.append(wave) for wave in waves]
     return part.rows.assign(audio_shard=[shard for shard, _ in places], audio_offset=[offset for _, offset in places])
+
+
+def _write_files(sounds: list[Sounds], photographs: Pictures, path: Path) -> None:
+    """Write `table` (clips, photographs), `row` in it and `file`, for lists of trials that name files."""
+    made_of = {"clips": pd.concat([part.rows["sound"] for part in sounds]), "photographs": photographs.table["path"]}
+    files = pd.concat({table: files.astype(str) for table, files in made_of.items()}, names=["table"])
+    files = files.rename("file").reset_index("table")
+    with replacing(path) as temporary:
+        files.assign(row=files.groupby("table").cumcount()).to_parquet(temporary, index=False)
 
 
 def _people(recordings: pd.DataFrame) -> pd.DataFrame:

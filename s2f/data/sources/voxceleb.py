@@ -15,6 +15,9 @@ their own video where there are some. The group of a person is the nationality, 
 Splits: `official` leaves validation to the lot, among the people of `dev`. `letters` goes by the first letter of the
 name (A and B validation, C to E test; Nagrani et al., 2018), `pins` by the list of Learnable PINs, both for VoxCeleb 1
 alone. `hq_voxceleb` takes of each ten rows of the metadata the ninth for test and the tenth for validation (SF2F).
+
+Published lists of trials (`s2f.data.public_trials`) may lie in the folder of the tables: pictures that they name are
+kept beyond the number that is asked for.
 """
 
 import unicodedata
@@ -22,8 +25,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from s2f.data import public_trials, trials
 from s2f.data import tables as checked
-from s2f.data import trials
 from s2f.data.sources import tree
 from s2f.data.sources.folder import SetAside
 from s2f.data.sources.official import COUNTED, Found, Official
@@ -49,7 +52,8 @@ def find(cfg: Official, tables: Path, voices: Path, faces: Path, aside: SetAside
     for speaker in clips.loc[clips["part"].isna(), "speaker"].unique():
         aside.add("person", speaker, "no usable row of the metadata has this id")
     clips = clips[clips["part"].notna()]
-    pictures = _pictures(faces, people, cfg.photographs, aside)
+    named = _named_in_lists(tables, people, aside)
+    pictures = _pictures(faces, people, cfg.photographs, named, aside)
     counts = _counts(people, clips, pictures)
 
     split = _split(cfg.split, people, tables)
@@ -134,7 +138,15 @@ def _clips(voices: Path, aside: SetAside) -> pd.DataFrame:
     return clips[~again]
 
 
-def _pictures(faces: Path, people: pd.DataFrame, most: int, aside: SetAside) -> pd.DataFrame:
+def _named_in_lists(tables: Path, people: pd.DataFrame, aside: SetAside) -> set[str]:
+    """What published lists name, as `public_trials.item_name` does."""
+    lists, unreadable = public_trials.read_published(tables, people["name"].dropna().to_dict())
+    for name, reason in unreadable.items():
+        aside.add("list", name, reason)
+    return public_trials.items(lists)
+
+
+def _pictures(faces: Path, people: pd.DataFrame, most: int, named: set[str], aside: SetAside) -> pd.DataFrame:
     """`name` (as seen from `faces`), `speaker` and `video` (NA where none is named) of the pictures to be used."""
     names = pd.Series(tree.files(faces, tree.PICTURES, aside), dtype=object)
     names = names[~names.str.contains(MASKED, regex=False)].reset_index(drop=True)
@@ -152,7 +164,11 @@ def _pictures(faces: Path, people: pd.DataFrame, most: int, aside: SetAside) -> 
             aside.add("person", name, "there are pictures by this name, which no usable row of the metadata has")
     pictures = pd.DataFrame({"name": names, "speaker": owner.map(speakers), "video": crops["video"]})
     pictures = pictures.dropna(subset="speaker").sort_values(["speaker", "name"])
-    return pictures[tree.evenly(pictures["speaker"], most)]
+    kept = tree.evenly(pictures["speaker"], most)
+    if named:
+        ids = public_trials.person_ids(people["name"].dropna().to_dict())
+        kept |= pictures["name"].map(lambda name: public_trials.item_name(name, ids)).isin(named)
+    return pictures[kept]
 
 
 def _comparable(name: str) -> str:

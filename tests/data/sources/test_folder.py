@@ -58,6 +58,23 @@ def test_a_corpus_of_a_table(files, tmp_path):
     assert np.array_equal(corpus.canonical, again.canonical) and corpus.clips.equals(again.clips)
 
 
+def test_of_which_file_each_clip_and_photograph_was_made(files, tmp_path):
+    corpus = built(table_of(files), tmp_path / "data", name_files=True)
+    made_of = pd.read_parquet(tmp_path / "data" / folder.FILES)
+    assert made_of["table"].value_counts().to_dict() == {"photographs": 12, "clips": 8}
+    clips = corpus.clips.loc[made_of.loc[made_of["table"] == "clips", "row"]].reset_index(drop=True)
+    sounds = made_of.loc[made_of["table"] == "clips", "file"]
+    for clip, sound in zip(clips.itertuples(), sounds, strict=True):
+        wave = corpus.shards.clip(clip.audio_shard, clip.audio_offset, clip.audio_samples)
+        assert np.array_equal(wave, speech.read(sound, 3.0))
+    pictures = made_of[made_of["table"] == "photographs"]
+    owners = corpus.photographs.loc[pictures["row"], "speaker_id"]
+    assert all(
+        file.split("/")[-1].startswith(f"{owner}-") for file, owner in zip(pictures["file"], owners, strict=True)
+    )
+    assert not (built(table_of(files), tmp_path / "plain").folder / folder.FILES).exists()
+
+
 def test_a_parquet_table_says_the_same(files, tmp_path):
     pd.read_csv(files / "recordings.csv").to_parquet(files / "recordings.parquet")
     one, other = (folder.read_table(files / f"recordings.{kind}", folder.SetAside()) for kind in ("csv", "parquet"))

@@ -133,6 +133,20 @@ def test_of_many_pictures_some_are_taken_evenly(voxceleb):
     assert (taken == 1).all()
 
 
+def test_pictures_that_a_published_list_names_are_taken_as_well(voxceleb, tmp_path):
+    tables = shutil.copytree(voxceleb[0] / "tables", tmp_path / "tables")
+    pictures = [f"Ana_Ar/1.6/{video}/0000025.jpg" for video in ("aaaaaaaaaaa", "bbb-bbbb_bb")]
+    trials = [f"id10000/aaaaaaaaaaa/00001.wav {picture}" for picture in pictures]
+    (tables / "verify_v2f_test.txt").write_text("\n".join(trials))
+    (tables / "verify_f2v_test.txt").write_text("id10000/aaaaaaaaaaa/00001.wav")
+    recordings, _, aside = found(voxceleb[0], settings("voxceleb", photographs=1, tables=str(tables)))
+    taken = recordings.groupby("speaker")["photographs"].agg(lambda paths: set().union(*paths))
+    assert taken["id10000"] == {voxceleb[0] / "faces/unzippedFaces" / picture for picture in pictures}
+    assert (taken.drop("id10000").map(len) == 1).all()
+    (row,) = aside[aside["kind"] == "list"].itertuples()
+    assert row.item == "verify_f2v_test.txt" and "line 1: a voice and a face" in row.reason
+
+
 @each_corpus
 def test_each_fault_is_reported_by_its_name_and_nothing_else_is_lost(corpus, made, tmp_path):
     root, planted = made(corpus)
