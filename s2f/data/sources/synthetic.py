@@ -32,6 +32,7 @@ from s2f.synthetic.people import identity as identity_of
 from s2f.synthetic.truth import Truth
 
 BLOCK = 16  # speakers; about a second of work, so little is lost by an interruption
+PIXELS = 48 * 64**2  # that are drawn at a time
 SHARD_SAMPLES = 2**26  # 128 MiB a file
 SPEAKER = ("sex", "age", "group", "language")  # what the manifest says about the speaker of a clip
 VOICE = ("language", "f0_hz", "vtl_cm", "wpm", "breath", "flutter", "roughness")
@@ -121,7 +122,7 @@ def _nuisance(speaker: pd.Series, photos: int, spread: float, seed: int) -> dict
 
 def _rendered(identity: dict, nuisance: dict | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (n, size, size, 3) and landmarks float32 (n, 68, 2)."""
-    drawn = render.render(identity, nuisance, size=size)
+    drawn = render.render(identity, nuisance, size=size, chunk=max(1, PIXELS // size**2))
     images = (drawn.image * 255).round().byte().permute(0, 2, 3, 1).contiguous()
     return images.numpy(), drawn.landmarks.numpy()
 
