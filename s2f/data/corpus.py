@@ -6,6 +6,7 @@ faces/photos.parquet, faces/wild.npy        a row a photograph, and the photogra
 faces/canonical.npy, faces/landmarks.npy    uint8 (people, size, size, 3), float32 (people, 68, 2; px): rows of people
 SHA256SUMS                                  digests of all these files (of a corpus of real people)
 rejected.parquet                            what was set aside, and why (where something was)
+files.parquet, lists/                       of which files it was made, and published trials on them (of VoxCeleb)
 truth/                                      what only a synthetic world knows (`s2f.synthetic.truth`)
 """
 
