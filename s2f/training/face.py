@@ -25,10 +25,9 @@ GAIN = 0.1  # largest relative change of a photograph's brightness
 # Of the decoder's terms, to bring them to one scale: errors of landmarks are in image sizes.
 DECODER_WEIGHTS = {"image": 1.0, "landmarks": 1000.0, "feature": 0.1}
 # Of the face encoder: the canonical face weighs more than the identity, which is easy.
-FACE_WEIGHT = 512.0
+FACE_WEIGHT = 64.0
 LABEL_SMOOTHING = 0.1
 FACE_CODES = 24  # principal components of the landmarks, and of the thumbnail
-SHAPE_SPREAD = 0.25  # standard deviation of each component of the landmarks; the largest of the thumbnail has 1
 THUMBNAIL = 16  # px
 CURVE_ROWS = 20
 
@@ -143,25 +142,18 @@ def face_codes(
 ) -> Float32[np.ndarray, "people codes"]:
     """Canonical faces in a few uncorrelated numbers: principal components of a thumbnail and of the landmarks (px).
 
-    Those of the thumbnail keep their share of its variance: skin tone is most of what people see. Those of the
-    landmarks are spread alike, so that lips count as much as the size of the face.
+    The largest component of each has unit variance. The others keep their share of it in the thumbnail, where skin
+    tone is most of what people see, and the square root of it in the landmarks, so that lips count beside size.
     """
     people, size = canonical.shape[:2]
     blocks = canonical.reshape(people, THUMBNAIL, size // THUMBNAIL, THUMBNAIL, size // THUMBNAIL, 3)
-    look, look_spread = _components(blocks.mean(axis=(2, 4)).reshape(people, -1) / 255)
-    shape, shape_spread = _components(landmarks.reshape(people, -1))
-    codes = [look / look_spread[0], SHAPE_SPREAD * shape / shape_spread]
-    return np.concatenate(codes, axis=1).astype(np.float32)
-
-
-def _components(
-    view: Float[np.ndarray, "people values"],
-) -> tuple[Float[np.ndarray, "people components"], Float[np.ndarray, "components"]]:
-    """The largest principal components, and the standard deviation of each, at least a thousandth of the largest."""
-    components = PCA(min(FACE_CODES, len(view)), svd_solver="full")
-    found = components.fit_transform(view.astype(float))
-    spread = np.sqrt(components.explained_variance_)
-    return found, spread.clip(max(spread[0] / 1000, 1e-6))  # what hardly varies is not made to
+    thumbnails, parts = blocks.mean(axis=(2, 4)).reshape(people, -1) / 255, []
+    for view, power in ((thumbnails, 1.0), (landmarks.reshape(people, -1), 0.5)):
+        components = PCA(min(FACE_CODES, people), svd_solver="full")
+        share = components.fit(view).explained_variance_.clip(1e-12)
+        share, largest = share / share[0], np.sqrt(share[0])
+        parts.append(components.transform(view) / largest * share ** ((power - 1) / 2))
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def train_face_decoder(
