@@ -172,6 +172,10 @@ def test_page_and_card_lead_with_what_a_bad_recording_does(folder, ledger, resul
     page = page_of(folder, ledger, results)
     assert page.index(MOVED) < page.index("<section")
     assert MOVED in (folder / "model_card.md").read_text()
+    in_a_group = MOVED.replace("all speakers", "women")
+    results["robustness"]["beyond"] = [MOVED, in_a_group]
+    page = page_of(folder, ledger, results)
+    assert page.index(MOVED) < page.index("<details>") < page.index(in_a_group) < page.index("<section")
     results["robustness"]["beyond"] = []
     assert "bad recording" not in page_of(folder, ledger, results)
 
