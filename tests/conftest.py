@@ -15,7 +15,7 @@ RATE = 16_000
 
 # Where processes run tests side by side, threads would only wait for one another.
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
-LONGEST = ("test_chain.py", "test_studies.py")  # these run for minutes, so they come first
+LONGEST = ("test_chain.py", "test_official_chains.py", "test_studies.py")  # these run for minutes, so they come first
 # How long an example takes is a matter of what else the machine does.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
